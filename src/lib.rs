@@ -1,0 +1,24 @@
+//! pg_speaker: voice embeddings computed in PostgreSQL.
+//!
+//! This crate is the glue and nothing more: it reads arguments and settings, calls `speaker_core` and `speaker_onnx`,
+//! converts what they return and reports their errors. State lives in the tables of `sql/`.
+
+use pgrx::prelude::*;
+
+mod api;
+mod backend;
+mod datum;
+mod error;
+mod interrupts;
+mod settings;
+
+pg_module_magic!();
+
+/// Runs when the library is loaded into a backend. It only declares settings: sessions and their threads are made on
+/// first use, never in the postmaster, whose forked children would inherit broken thread pools.
+#[pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    settings::declare();
+}
+
+extension_sql_file!("../sql/tables.sql", name = "tables", requires = [api::manifest::manifest_facts, api::sums::mean_of]);

@@ -1,0 +1,301 @@
+//! What containers declare about their own length, and what is there.
+//!
+//! Symphonia trusts the sizes in headers: it refuses a chunk, box or element larger than its parent or the file, and
+//! drops the last packet of a WAV file that ends early. So they are walked here first, and the sizes that it sees are
+//! set to what is there. What the header said is kept for the verdict at the end: truncated or not.
+//!
+//! Sources: Multimedia Programming Interface and Data Specifications 1.0 (RIFF), EBU Tech 3306 (RF64), AIFF 1.3,
+//! ISO/IEC 14496-12 (boxes), RFC 8794 (EBML).
+
+use std::io;
+
+use super::sniff::Container;
+use super::source::Window;
+use super::{AudioError, TOLERANCE_S};
+
+/// A length that a container declares.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Declared {
+    /// Nothing that could be held against the data.
+    Nothing,
+    /// The length in seconds.
+    Seconds(f64),
+    /// The size of the encoded samples, of which `present` bytes are there.
+    Bytes { declared: u64, present: u64 },
+}
+
+impl Declared {
+    /// The verdict on audio that ended after `got_s` seconds.
+    pub(super) fn check(self, got_s: f64) -> Result<(), AudioError> {
+        let declared_s = match self {
+            Self::Nothing => return Ok(()),
+            Self::Seconds(declared_s) => declared_s,
+            Self::Bytes { declared, present } => got_s * declared as f64 / present.max(1) as f64,
+        };
+        if declared_s - got_s <= TOLERANCE_S || is_placeholder(declared_s, got_s) {
+            return Ok(());
+        }
+        Err(AudioError::Truncated { declared_s, got_s })
+    }
+}
+
+/// Who writes to a pipe does not know the length and cannot come back to correct it, so the header promises hours.
+/// Each encoder has its own number; hours over seconds is what they share.
+fn is_placeholder(declared_s: f64, got_s: f64) -> bool {
+    declared_s > 3600.0 && got_s < declared_s / 60.0
+}
+
+/// What the chunks, boxes or elements of a file tell before its demultiplexer sees them.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Layout {
+    /// The sample data of WAV and AIFF: bytes declared (none for a placeholder) and bytes present.
+    pub(super) data: Option<(Option<u64>, u64)>,
+    /// The format tag of a WAV file.
+    pub(super) wav_tag: Option<u16>,
+    /// Where an MP4 or Matroska file should end, if that is beyond where it does.
+    pub(super) cut_at: Option<u64>,
+    /// The samples that the fragments of an MP4 file state. Symphonia counts up to the number in each, which is 32 bits
+    /// wide and need not be backed by anything: seconds of work for every 20 bytes.
+    pub(super) run_samples: u64,
+}
+
+/// Walks the file, and corrects the sizes that promise more than there is.
+pub(super) fn survey(window: &mut Window, container: Container) -> io::Result<Layout> {
+    match container {
+        Container::Wav => wav_chunks(window),
+        Container::Aiff => aiff_chunks(window),
+        Container::Mp4 => mp4_boxes(window),
+        Container::Matroska => matroska_segment(window),
+        _ => Ok(Layout::default()),
+    }
+}
+
+/// A real file has a dozen chunks, or as many boxes for every fragment of a second or two.
+const MOST_CHUNKS: usize = 1_000_000;
+
+/// The smallest size that no WAV file states in earnest: 2 GiB less 64 KiB. Writers to pipes state this and others up
+/// to 0xFFFFFFFF, or 0.
+const PLACEHOLDER: u64 = 0x7fff_0000;
+
+fn wav_chunks(window: &mut Window) -> io::Result<Layout> {
+    let mut layout = Layout::default();
+    let mut size_of_rf64 = None;
+    let mut at = 12;
+    for _ in 0..MOST_CHUNKS {
+        let Some(header) = window.bytes_at::<8>(at)? else { break };
+        let [i0, i1, i2, i3, size @ ..] = header;
+        let size = u64::from(u32::from_le_bytes(size));
+        let body = at + 8;
+        match &[i0, i1, i2, i3] {
+            b"fmt " => layout.wav_tag = window.bytes_at(body)?.map(u16::from_le_bytes),
+            b"ds64" => size_of_rf64 = window.bytes_at(body + 8)?.map(u64::from_le_bytes),
+            b"data" => {
+                let present = window.len().saturating_sub(body);
+                let declared = size_of_rf64.unwrap_or(size);
+                let is_open = declared == 0 || size_of_rf64.is_none() && declared >= PLACEHOLDER;
+                let declared = (!is_open).then_some(declared);
+                // Sizes are 32 bits wide, and all ones mean "unknown".
+                let most = u64::from(u32::MAX - 1).saturating_sub(body);
+                let used = declared.unwrap_or(present).min(present).min(most);
+                window.patch(0, *b"RIFF");
+                window.patch(4, ((body + used - 8) as u32).to_le_bytes());
+                window.patch(body - 4, (used as u32).to_le_bytes());
+                layout.data = Some((declared, present));
+                break;
+            }
+            _ => {}
+        }
+        at = body + size + size % 2;
+    }
+    Ok(layout)
+}
+
+fn aiff_chunks(window: &mut Window) -> io::Result<Layout> {
+    let mut layout = Layout::default();
+    let mut at = 12;
+    for _ in 0..MOST_CHUNKS {
+        let Some(header) = window.bytes_at::<8>(at)? else { break };
+        let [i0, i1, i2, i3, size @ ..] = header;
+        let size = u64::from(u32::from_be_bytes(size));
+        let body = at + 8;
+        if &[i0, i1, i2, i3] == b"SSND" {
+            let present = window.len().saturating_sub(body);
+            let is_open = size == 0 || size >= PLACEHOLDER;
+            if (is_open || size > present) && present < u64::from(u32::MAX).saturating_sub(body) {
+                window.patch(4, ((body + present - 8) as u32).to_be_bytes());
+                window.patch(body - 4, (present as u32).to_be_bytes());
+            }
+            // The samples follow an offset and a block size of four bytes each.
+            let samples = |bytes: u64| bytes.saturating_sub(8);
+            layout.data = Some(((!is_open).then(|| samples(size)), samples(present)));
+            break;
+        }
+        at = body + size + size % 2;
+    }
+    Ok(layout)
+}
+
+fn mp4_boxes(window: &mut Window) -> io::Result<Layout> {
+    let mut layout = Layout::default();
+    // Where the boxes end that the walk is in: none at the top, then a fragment, then its tracks.
+    let mut ends: Vec<u64> = Vec::new();
+    let mut at = 0;
+    for _ in 0..MOST_CHUNKS {
+        while let Some(end) = ends.pop_if(|end| at + 8 > *end) {
+            at = end;
+        }
+        let Some(header) = window.bytes_at::<8>(at)? else { return Ok(layout) };
+        let [s0, s1, s2, s3, kind @ ..] = header;
+        let (body, size) = match u32::from_be_bytes([s0, s1, s2, s3]) {
+            1 => (16, window.bytes_at(at + 8)?.map_or(0, u64::from_be_bytes)),
+            size => (8, u64::from(size)),
+        };
+        let end = at.saturating_add(size);
+        let fits = size >= body && end <= *ends.last().unwrap_or(&window.len());
+        if !fits && !ends.is_empty() {
+            // What a fragment holds from here on nobody reads.
+            at = ends[0];
+            ends.clear();
+            continue;
+        }
+        if !fits {
+            // A size of zero is "up to the end of the file", one to seven is no box.
+            if size >= body {
+                // Refused as too large otherwise, with all the samples that are there.
+                window.patch(at, [0; 4]);
+                layout.cut_at = Some(end);
+            }
+            return Ok(layout);
+        }
+        match (&kind, ends.len()) {
+            (b"moof", 0) | (b"traf", 1) => {
+                ends.push(end);
+                at += body;
+                continue;
+            }
+            // Version and flags, then the number of samples.
+            (b"trun", 2) => {
+                let samples = window.bytes_at(at + body + 4)?.map_or(0, u32::from_be_bytes);
+                layout.run_samples = layout.run_samples.saturating_add(samples.into());
+            }
+            _ => {}
+        }
+        at = end;
+    }
+    Ok(Layout { run_samples: u64::MAX, ..layout })
+}
+
+/// A file is a header and a segment, which holds everything.
+fn matroska_segment(window: &mut Window) -> io::Result<Layout> {
+    let Some((_, header)) = ebml_size(window, 4)? else { return Ok(Layout::default()) };
+    let segment = header.unwrap_or(0);
+    if window.bytes_at(segment)? != Some(*b"\x18\x53\x80\x67") {
+        return Ok(Layout::default());
+    }
+    let Some((width, Some(end))) = ebml_size(window, segment + 4)? else { return Ok(Layout::default()) };
+    if end <= window.len() {
+        return Ok(Layout::default());
+    }
+    let mut unknown = vec![0xff; width];
+    unknown[0] >>= width - 1;
+    window.patch(segment + 4, unknown);
+    Ok(Layout { cut_at: Some(end), ..Layout::default() })
+}
+
+/// Reads the size of an element at `at`: the width of the size itself, and where the element ends, if that is known.
+fn ebml_size(window: &mut Window, at: u64) -> io::Result<Option<(usize, Option<u64>)>> {
+    let mut bytes = [0; 8];
+    window.read_at(at, &mut bytes)?;
+    let width = bytes[0].leading_zeros() as usize + 1;
+    if width > 8 {
+        return Ok(None);
+    }
+    let bits = 7 * width as u32;
+    let size = u64::from_be_bytes(bytes) >> (64 - 8 * width) & ((1 << bits) - 1);
+    let is_known = size != (1 << bits) - 1;
+    Ok(Some((width, is_known.then(|| at.saturating_add(width as u64 + size)))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{from_bytes, Limits};
+    use super::*;
+    use crate::never;
+
+    fn window(bytes: &[u8]) -> Window<'static> {
+        Window::new(from_bytes(bytes.to_vec()), &Limits::default(), &never).unwrap()
+    }
+
+    fn wav(riff_size: u32, data_size: u32, data: usize) -> Vec<u8> {
+        let mut wav = b"RIFF".to_vec();
+        wav.extend(riff_size.to_le_bytes());
+        wav.extend(b"WAVELIST\x03\0\0\0abc\0fmt \x02\0\0\0\x11\0data");
+        wav.extend(data_size.to_le_bytes());
+        wav.resize(wav.len() + data, 7);
+        wav
+    }
+
+    #[test]
+    fn wav_sizes_are_set_to_what_is_there() {
+        // 12 + LIST 8 + 4 + fmt 8 + 2 + data 8 = 42 bytes in front of the samples.
+        for (riff_size, data_size, declared, used) in [
+            (134, 100, Some(100), 100),
+            (134, 60, Some(60), 60),
+            (5000, 4000, Some(4000), 100),
+            (0, 0, None, 100),
+            (u32::MAX, u32::MAX, None, 100),
+            (0x7fff_0024, 0x7fff_0000, None, 100),
+        ] {
+            let mut window = window(&wav(riff_size, data_size, 100));
+            let layout = survey(&mut window, Container::Wav).unwrap();
+            assert_eq!(layout, Layout { data: Some((declared, 100)), wav_tag: Some(0x11), ..Layout::default() });
+            assert_eq!(window.bytes_at(4).unwrap(), Some((42 + used - 8u32).to_le_bytes()));
+            assert_eq!(window.bytes_at(38).unwrap(), Some(used.to_le_bytes()));
+        }
+    }
+
+    #[test]
+    fn hours_over_seconds_are_placeholders() {
+        let seconds = |declared, got| Declared::Seconds(declared).check(got);
+        assert_eq!(seconds(10.0, 9.95), Ok(()));
+        assert_eq!(seconds(10.0, 11.0), Ok(()));
+        assert_eq!(seconds(10.0, 9.0), Err(AudioError::Truncated { declared_s: 10.0, got_s: 9.0 }));
+        assert_eq!(seconds(3599.0, 1.0), Err(AudioError::Truncated { declared_s: 3599.0, got_s: 1.0 }));
+        assert_eq!(seconds(7200.0, 119.0), Ok(()));
+        assert_eq!(seconds(7200.0, 121.0), Err(AudioError::Truncated { declared_s: 7200.0, got_s: 121.0 }));
+        let bytes = Declared::Bytes { declared: 300, present: 100 };
+        assert_eq!(bytes.check(2.0), Err(AudioError::Truncated { declared_s: 6.0, got_s: 2.0 }));
+    }
+
+    #[test]
+    fn segments_beyond_the_end_are_seen() {
+        // A header of 3 bytes; a segment of 5, its size in 1, 2 and 8 bytes.
+        for size in [&b"\x85"[..], b"\x40\x05", b"\x01\0\0\0\0\0\0\x05"] {
+            let file = [b"\x1a\x45\xdf\xa3\x83abc\x18\x53\x80\x67", size, b"12345"].concat();
+            let len = file.len();
+            assert_eq!(matroska_segment(&mut window(&file)).unwrap().cut_at, None);
+            let mut cut = window(&file[..len - 1]);
+            assert_eq!(matroska_segment(&mut cut).unwrap().cut_at, Some(len as u64));
+            assert_eq!(ebml_size(&mut cut, 12).unwrap(), Some((size.len(), None)), "unknown");
+        }
+    }
+
+    #[test]
+    fn boxes_beyond_the_end_are_seen() {
+        let whole = b"\0\0\0\x0cftypmp42\0\0\0\x0amdat12";
+        assert_eq!(mp4_boxes(&mut window(whole)).unwrap().cut_at, None);
+        assert_eq!(mp4_boxes(&mut window(&whole[..21])).unwrap().cut_at, Some(22));
+    }
+
+    #[test]
+    fn samples_of_fragments_are_counted() {
+        let boxed = |kind: &[u8], body: &[u8]| [&(8 + body.len() as u32).to_be_bytes()[..], kind, body].concat();
+        let run = |samples: u32| boxed(b"trun", &[&[0; 4][..], &samples.to_be_bytes()].concat());
+        let track = boxed(b"traf", &[boxed(b"tfhd", &[0; 8]), run(3), run(u32::MAX), vec![0; 5]].concat());
+        let whole = boxed(b"moof", &[track.clone(), track.clone(), vec![0; 3]].concat());
+        let broken = boxed(b"moof", &[track.clone(), vec![0; 8], track].concat());
+        let file = [whole, run(1), boxed(b"moof", &[]), broken, boxed(b"moof", &boxed(b"traf", &run(7)))].concat();
+        let layout = mp4_boxes(&mut window(&file)).unwrap();
+        assert_eq!(layout.run_samples, 3 * (3 + u64::from(u32::MAX)) + 7);
+    }
+}

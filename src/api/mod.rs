@@ -1,0 +1,9 @@
+//! The SQL functions in Rust, one file per group.
+
+pub mod audio;
+pub mod cluster;
+pub mod embedding;
+pub mod manifest;
+pub mod segments;
+pub mod similarity;
+pub mod sums;

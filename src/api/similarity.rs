@@ -1,0 +1,44 @@
+//! Comparing two voices.
+
+use pgrx::prelude::*;
+use speaker_core::audio::Span;
+use speaker_core::embedding;
+
+use crate::backend;
+use crate::datum::Vector;
+use crate::error::Report;
+
+#[pg_extern(immutable, strict, parallel_safe)]
+fn speaker_similarity(a: Vector, b: Vector) -> Result<f64, Report> {
+    Ok(embedding::cosine(a.as_slice(), b.as_slice())?)
+}
+
+#[pg_extern(stable, parallel_safe, cost = 200000)]
+#[allow(clippy::type_complexity, reason = "pgrx reads the columns of the row from the type")]
+fn verify_speakers(
+    a: Option<&[u8]>,
+    b: Option<&[u8]>,
+    model: default!(Option<&str>, "NULL"),
+) -> Result<
+    TableIterator<'static, (name!(same_speaker, bool), name!(similarity, f64), name!(threshold, f64))>,
+    Report,
+> {
+    let (Some(a), Some(b)) = (a, b) else { return Ok(TableIterator::empty()) };
+    let whole = Span::new(None, None)?;
+    let first = backend::embed_one(a, whole, model)?;
+    let second = backend::embed_one(b, whole, model)?;
+    let threshold = backend::with_model(model, |model| Ok(model.manifest().thresholds.utterance))?;
+    let similarity = embedding::cosine(first.as_slice(), second.as_slice())?;
+    Ok(TableIterator::once((similarity >= threshold, similarity, threshold)))
+}
+
+extension_sql!(
+    r#"
+COMMENT ON FUNCTION speaker_similarity(vector, vector) IS
+    'Raw cosine similarity of two embeddings, in [-1, 1]. Both must come from the same model.';
+COMMENT ON FUNCTION verify_speakers(bytea, bytea, text) IS
+    'Whether two clips are of the same speaker: their cosine similarity, and the model''s threshold for two utterances.';
+"#,
+    name = "similarity_comments",
+    requires = [speaker_similarity, verify_speakers],
+);

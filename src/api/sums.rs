@@ -1,0 +1,102 @@
+//! Sums of L2-normalised embeddings in float8: what centroids are made of.
+//!
+//! float8 because a running mean in float4 drifts by more than 1e-6 in 100,000 updates.
+
+use pgrx::prelude::*;
+use speaker_core::embedding::UnitEmbedding;
+
+use crate::datum::Vector;
+use crate::error::{Report, SqlError};
+
+/// Adds `weight` times the L2-normalised vector.
+fn add(sum: &mut [f64], vector: Vector, weight: f64) -> Result<(), Report> {
+    let dim = vector.as_slice().len();
+    if sum.len() != dim {
+        return Err(SqlError::Dimensions { left: sum.len(), right: dim }.into());
+    }
+    let unit = UnitEmbedding::normalise(vector.into_vec())?;
+    for (total, value) in sum.iter_mut().zip(unit.as_slice()) {
+        *total += weight * f64::from(*value);
+    }
+    Ok(())
+}
+
+#[pg_schema]
+mod speaker {
+    use super::*;
+
+    #[pg_extern(immutable, parallel_safe)]
+    pub fn weighted_sum_state(
+        state: Option<Array<f64>>,
+        embedding: Option<Vector>,
+        weight: f64,
+    ) -> Result<Option<Vec<f64>>, Report> {
+        let sum = state.map(|state| state.iter_deny_null().collect::<Vec<_>>());
+        let Some(embedding) = embedding else { return Ok(sum) };
+        let mut sum = sum.unwrap_or_else(|| vec![0.0; embedding.as_slice().len()]);
+        add(&mut sum, embedding, weight)?;
+        Ok(Some(sum))
+    }
+
+    /// The state is the sum with the count behind it.
+    #[pg_extern(immutable, parallel_safe)]
+    pub fn centroid_state(state: Option<Array<f64>>, embedding: Option<Vector>) -> Result<Option<Vec<f64>>, Report> {
+        let state = state.map(|state| state.iter_deny_null().collect::<Vec<_>>());
+        let Some(embedding) = embedding else { return Ok(state) };
+        let mut state = state.unwrap_or_else(|| vec![0.0; embedding.as_slice().len() + 1]);
+        if let Some((count, sum)) = state.split_last_mut() {
+            add(sum, embedding, 1.0)?;
+            *count += 1.0;
+        }
+        Ok(Some(state))
+    }
+
+    #[pg_extern(immutable, strict, parallel_safe)]
+    pub fn centroid_final(state: Array<f64>) -> Option<Vector> {
+        let state: Vec<f64> = state.iter_deny_null().collect();
+        let (count, sum) = state.split_last()?;
+        mean(sum, *count)
+    }
+
+    #[pg_extern(immutable, strict, parallel_safe)]
+    pub fn add_sums(a: Array<f64>, b: Array<f64>) -> Result<Vec<f64>, Report> {
+        if a.len() != b.len() {
+            return Err(SqlError::Dimensions { left: a.len(), right: b.len() }.into());
+        }
+        Ok(a.iter_deny_null().zip(b.iter_deny_null()).map(|(a, b)| a + b).collect())
+    }
+
+    #[pg_extern(immutable, strict, parallel_safe)]
+    pub fn mean_of(sum: Array<f64>, n: i64) -> Option<Vector> {
+        let sum: Vec<f64> = sum.iter_deny_null().collect();
+        mean(&sum, n as f64)
+    }
+}
+
+/// `None` where there is nothing to take the mean of.
+fn mean(sum: &[f64], n: f64) -> Option<Vector> {
+    (n > 0.0 && !sum.is_empty()).then(|| Vector::new(sum.iter().map(|total| (total / n) as f32).collect()))
+}
+
+extension_sql!(
+    r#"
+CREATE AGGREGATE speaker.weighted_sum(embedding vector, weight float8) (
+    SFUNC = speaker.weighted_sum_state, STYPE = float8[], COMBINEFUNC = speaker.add_sums, PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE speaker.weighted_sum(vector, float8) IS 'Sum of weight times the L2-normalised embedding.';
+CREATE AGGREGATE speaker_centroid(embedding vector) (
+    SFUNC = speaker.centroid_state, STYPE = float8[], FINALFUNC = speaker.centroid_final,
+    COMBINEFUNC = speaker.add_sums, PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE speaker_centroid(vector) IS
+    'Mean of the L2-normalised embeddings. Its inner product with an embedding is the average similarity to all of them.';
+"#,
+    name = "centroid_aggregates",
+    requires = [
+        speaker::weighted_sum_state,
+        speaker::centroid_state,
+        speaker::centroid_final,
+        speaker::add_sums,
+        speaker::mean_of
+    ],
+);

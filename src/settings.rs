@@ -1,0 +1,144 @@
+//! The settings `speaker.*`: one block each, with its name, default, range, help and getter.
+//!
+//! Paths and limits are the superuser's: a path that any user may set is a way to read files, and a limit that any user
+//! may raise is none.
+
+use std::ffi::{CStr, CString};
+use std::path::PathBuf;
+
+use pgrx::{pg_sys, GucContext, GucFlags, GucRegistry, GucSetting};
+use speaker_core::audio::Limits;
+
+static MODEL_DIR: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
+
+/// The folder of manifests and ONNX files.
+pub fn model_dir() -> PathBuf {
+    text(&MODEL_DIR).map_or_else(|| installed(pg_sys::get_share_path).join("pg_speaker"), PathBuf::from)
+}
+
+static ONNXRUNTIME: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
+
+/// The ONNX Runtime library.
+pub fn onnxruntime() -> PathBuf {
+    text(&ONNXRUNTIME).map_or_else(
+        || installed(pg_sys::get_pkglib_path).join("pg_speaker").join("libonnxruntime.so"),
+        PathBuf::from,
+    )
+}
+
+static DEFAULT_MODEL: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c"ge2e"));
+
+/// The model of calls that name none.
+pub fn default_model() -> String {
+    text(&DEFAULT_MODEL).unwrap_or_else(|| "ge2e".into())
+}
+
+static MAX_AUDIO_BYTES: GucSetting<i32> = GucSetting::<i32>::new(100 * 1024);
+static MAX_AUDIO_SECONDS: GucSetting<f64> = GucSetting::<f64>::new(6.0 * 3600.0);
+
+/// The limits of one decode.
+pub fn audio_limits() -> Limits {
+    // The unit of MAX_AUDIO_BYTES is kB, as PostgreSQL's own memory settings.
+    Limits { max_bytes: MAX_AUDIO_BYTES.get() as u64 * 1024, max_seconds: MAX_AUDIO_SECONDS.get() }
+}
+
+static MIN_SPEECH: GucSetting<f64> = GucSetting::<f64>::new(-1.0);
+
+/// Seconds of speech that an embedding needs; `None` is the model's own.
+pub fn min_speech() -> Option<f64> {
+    Some(MIN_SPEECH.get()).filter(|seconds| *seconds >= 0.0)
+}
+
+static CLUSTER_THREADS: GucSetting<i32> = GucSetting::<i32>::new(1);
+
+/// Threads of one clustering.
+pub fn cluster_threads() -> usize {
+    CLUSTER_THREADS.get().max(1) as usize
+}
+
+/// Declares every setting. PostgreSQL then refuses other names with this prefix.
+pub fn declare() {
+    GucRegistry::define_string_guc(
+        c"speaker.model_dir",
+        c"Folder of the models: NAME.toml and the ONNX file it names.",
+        c"Empty means the folder of the installation. Files whose sha256 is not the manifest's are refused.",
+        &MODEL_DIR,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_string_guc(
+        c"speaker.onnxruntime",
+        c"The ONNX Runtime library, loaded by the first extraction of a session.",
+        c"Empty means the library of the installation. A change is seen by new sessions only.",
+        &ONNXRUNTIME,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_string_guc(
+        c"speaker.default_model",
+        c"The model of calls that name none.",
+        c"Vectors of different models are never compared: after a change, embed the old segments again.",
+        &DEFAULT_MODEL,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"speaker.max_audio_bytes",
+        c"Largest audio file that is decoded.",
+        c"A higher value lets one call hold a backend for longer.",
+        &MAX_AUDIO_BYTES,
+        1,
+        1024 * 1024,
+        GucContext::Suset,
+        GucFlags::UNIT_KB,
+    );
+    GucRegistry::define_float_guc(
+        c"speaker.max_audio_seconds",
+        c"Longest audio that is decoded, in seconds.",
+        c"It bounds the time that a small file of hours of silence can take.",
+        &MAX_AUDIO_SECONDS,
+        1.0,
+        86_400.0 * 7.0,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_float_guc(
+        c"speaker.min_speech",
+        c"Seconds of speech that an embedding needs, after voice activity detection; -1 means the model's own.",
+        c"A lower value embeds shorter segments, whose embeddings are confused more often.",
+        &MIN_SPEECH,
+        -1.0,
+        60.0,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"speaker.cluster_threads",
+        c"Threads of one clustering.",
+        c"A higher value clusters sooner and takes cores from other sessions.",
+        &CLUSTER_THREADS,
+        1,
+        64,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    // SAFETY: a C string constant, on the backend's only thread.
+    unsafe { pg_sys::MarkGUCPrefixReserved(c"speaker".as_ptr()) };
+}
+
+fn text(setting: &GucSetting<Option<CString>>) -> Option<String> {
+    setting.get().map(|value| value.to_string_lossy().into_owned()).filter(|value| !value.is_empty())
+}
+
+type PathOf = unsafe fn(*const std::ffi::c_char, *mut std::ffi::c_char);
+
+/// A folder of this PostgreSQL installation.
+fn installed(path_of: PathOf) -> PathBuf {
+    let mut buffer = [0; pg_sys::MAXPGPATH as usize];
+    // SAFETY: both functions write a NUL-terminated path of at most MAXPGPATH bytes; my_exec_path is set at start-up.
+    let path = unsafe {
+        path_of((&raw const pg_sys::my_exec_path).cast(), buffer.as_mut_ptr());
+        CStr::from_ptr(buffer.as_ptr())
+    };
+    PathBuf::from(path.to_string_lossy().into_owned())
+}
