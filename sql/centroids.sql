@@ -9,7 +9,8 @@ CREATE TYPE speaker.centroid_delta AS (speaker_id bigint, model_id int, n bigint
 CREATE FUNCTION speaker.apply_centroid_deltas(deltas speaker.centroid_delta[]) RETURNS void
 LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
-    -- A speaker that is being deleted takes its centroid along.
+    -- One statement, so that each row is locked and changed at once, in order. A row may be proposed with a negative n,
+    -- which is why the table has no check on it. A speaker that is being deleted takes its centroid along.
     INSERT INTO speaker.speaker_centroids AS c (speaker_id, model_id, n, sum)
     SELECT d.speaker_id, d.model_id, d.n, d.sum
     FROM unnest(deltas) AS d

@@ -1,9 +1,9 @@
 -- Unknown voices, grouped.
 
-CREATE FUNCTION speaker.cluster_name(position int) RETURNS text
+CREATE FUNCTION speaker.cluster_name(ordinal int) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
     WITH RECURSIVE letters (rest, name) AS (
-        SELECT position, ''
+        SELECT ordinal, ''
         UNION ALL
         SELECT (rest - 1) / 26, chr(65 + (rest - 1) % 26) || name FROM letters WHERE rest > 0
     )

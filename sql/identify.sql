@@ -54,7 +54,7 @@ DECLARE
     least_similarity CONSTANT float8 :=
         coalesce(threshold, (SELECT m.speaker_threshold FROM speaker.models AS m WHERE m.id = chosen));
     home text;
-    found record;
+    answers record;
 BEGIN
     SELECT r.collection INTO home
     FROM speaker.runs AS u JOIN speaker.recordings AS r ON r.id = u.recording_id
@@ -72,7 +72,7 @@ BEGIN
            array_agg(i.next ORDER BY i.start_time, i.id) AS next,
            array_agg(CASE WHEN i.best >= least_similarity AND (i.next IS NULL OR i.best - i.next >= margin)
                           THEN i.speaker_id END ORDER BY i.start_time, i.id) AS known_ids
-    INTO found
+    INTO answers
     FROM (SELECT s.id, s.external_id, s.start_time, t.ids[1] AS speaker_id, t.similarities[1] AS best, t.similarities[2] AS next
           FROM speaker.segments AS s
           JOIN speaker.embeddings AS e ON (e.segment_id, e.model_id) = (s.id, chosen)
@@ -86,19 +86,19 @@ BEGIN
                     LIMIT 2) AS x) AS t ON true
           WHERE s.run_id = identify_speakers.run_id AND s.speaker_id IS NULL) AS i;
 
-    IF assign AND found.ids IS NOT NULL THEN
+    IF assign AND answers.ids IS NOT NULL THEN
         PERFORM speaker.assign(
             array_agg(x.id), array_agg(x.speaker_id), 'knn', array_agg(x.score), chosen, NULL, true)
-        FROM unnest(found.ids, found.known_ids, found.best) AS x (id, speaker_id, score)
+        FROM unnest(answers.ids, answers.known_ids, answers.best) AS x (id, speaker_id, score)
         WHERE x.speaker_id IS NOT NULL;
     END IF;
     RETURN QUERY
     SELECT x.id, x.external_id, k.name, x.best, n.name, x.next
-    FROM unnest(found.ids, found.external_ids, found.known_ids, found.nearest_ids, found.best, found.next)
-         WITH ORDINALITY AS x (id, external_id, known_id, nearest_id, best, next, position)
+    FROM unnest(answers.ids, answers.external_ids, answers.known_ids, answers.nearest_ids, answers.best, answers.next)
+         WITH ORDINALITY AS x (id, external_id, known_id, nearest_id, best, next, place)
     LEFT JOIN speaker.speakers AS k ON k.id = x.known_id
     LEFT JOIN speaker.speakers AS n ON n.id = x.nearest_id
-    ORDER BY x.position;
+    ORDER BY x.place;
 END
 $$;
 COMMENT ON FUNCTION identify_speakers(bigint, float8, float8, text, boolean) IS

@@ -178,6 +178,13 @@ COMMENT ON FUNCTION add_segments(bigint, text) IS
     'Adds segments to a run: Whisper''s verbose JSON, pyannote turns, or RTTM. Ends past the recording are clamped; a segment that this leaves empty is kept and marked rejected.';
 COMMENT ON FUNCTION add_segments(bigint, jsonb) IS 'Adds segments to a run; see add_segments(bigint, text).';
 
+-- Of what the segments say, not of how the text is written: JSON of another layout is the same content.
+CREATE FUNCTION speaker.segments_hash(segments text, segment_source text) RETURNS bytea
+LANGUAGE sql IMMUTABLE STRICT SET search_path FROM CURRENT AS $$
+    SELECT sha256(convert_to(coalesce(string_agg(p::text, E'\n' ORDER BY p.source_index), ''), 'UTF8'))
+    FROM speaker.parse_segments(segments, segment_source) AS p
+$$;
+
 CREATE FUNCTION ingest_recording(
     recording text, audio bytea, segments text, segment_source text DEFAULT 'pyannote',
     collection text DEFAULT 'default', parameters jsonb DEFAULT '{}', model text DEFAULT NULL, embed boolean DEFAULT true)
@@ -185,7 +192,7 @@ RETURNS TABLE (external_id text, segment_id bigint, run_id bigint, status text, 
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
 #variable_conflict use_column
 DECLARE
-    content CONSTANT bytea := sha256(convert_to(segments, 'UTF8'));
+    content CONSTANT bytea := speaker.segments_hash(segments, segment_source);
     chosen CONSTANT int := speaker.model_id(model);
     stored record;
     run bigint;
@@ -242,7 +249,7 @@ DECLARE
     run bigint;
 BEGIN
     INSERT INTO speaker.runs (recording_id, segment_source, parameters, content_hash)
-    SELECT r.id, segment_source, parameters, sha256(convert_to(segments, 'UTF8'))
+    SELECT r.id, segment_source, parameters, speaker.segments_hash(segments, segment_source)
     FROM speaker.recordings AS r
     WHERE (r.collection, r.external_id) = (add_run.collection, add_run.recording)
     RETURNING id INTO run;

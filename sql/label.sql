@@ -184,7 +184,7 @@ BEGIN
     WHERE (r.collection, r.external_id) = ($5, key);
     IF segment IS NULL THEN
         segment := speaker.enrolment_segment(
-            person, collection, key, audio, coalesce(start_s, 0), coalesce(end_s, (audio_info(audio)).duration_s));
+            person, collection, key, audio, coalesce(start_s, 0), coalesce(end_s, (SELECT i.duration_s FROM audio_info(audio) AS i)));
     END IF;
 
     IF NOT EXISTS (SELECT FROM speaker.embeddings AS e WHERE (e.segment_id, e.model_id) = (segment, chosen)) THEN

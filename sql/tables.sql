@@ -115,7 +115,7 @@ COMMENT ON TABLE speaker.embedding_jobs IS 'The state of each segment under each
 CREATE TABLE speaker.speaker_centroids (
     speaker_id bigint NOT NULL REFERENCES speaker.speakers ON DELETE CASCADE,
     model_id int NOT NULL REFERENCES speaker.models,
-    n bigint NOT NULL CHECK (n >= 0),
+    n bigint NOT NULL,
     sum float8[] NOT NULL,
     mean vector GENERATED ALWAYS AS (speaker.mean_of(sum, n)) STORED,
     PRIMARY KEY (speaker_id, model_id)
@@ -169,9 +169,16 @@ FROM speaker.builtin_manifests() AS b, speaker.manifest_facts(b.manifest) AS f;
 -- What pg_dump keeps. Seeded models come with the extension, and centroids are rebuilt by triggers as rows come back;
 -- an identity sequence that were not dumped would collide at the next insert.
 SELECT pg_extension_config_dump('speaker.models', 'WHERE id >= 1000');
-SELECT pg_extension_config_dump('speaker.' || name, '')
-FROM unnest(ARRAY[
-    'recordings', 'speakers', 'runs', 'segments', 'embeddings', 'embedding_jobs', 'clusterings', 'cluster_members',
-    'assignments', 'models_id_seq', 'recordings_id_seq', 'speakers_id_seq', 'runs_id_seq', 'segments_id_seq',
-    'clusterings_id_seq', 'assignments_id_seq'
-]) AS name;
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY[
+        'recordings', 'speakers', 'runs', 'segments', 'embeddings', 'embedding_jobs', 'clusterings', 'cluster_members',
+        'assignments', 'models_id_seq', 'recordings_id_seq', 'speakers_id_seq', 'runs_id_seq', 'segments_id_seq',
+        'clusterings_id_seq', 'assignments_id_seq'
+    ] LOOP
+        PERFORM pg_extension_config_dump('speaker.' || name, '');
+    END LOOP;
+END
+$$;

@@ -21,4 +21,19 @@ pub extern "C-unwind" fn _PG_init() {
     settings::declare();
 }
 
-extension_sql_file!("../sql/tables.sql", name = "tables", requires = [api::manifest::manifest_facts, api::sums::mean_of]);
+// The install SQL, in order: each file may use what stands before it.
+extension_sql_file!(
+    "../sql/tables.sql",
+    name = "tables",
+    requires = [
+        api::manifest::speaker::builtin_manifests,
+        api::manifest::speaker::manifest_facts,
+        api::sums::speaker::mean_of
+    ]
+);
+extension_sql_file!("../sql/centroids.sql", name = "centroids", requires = ["tables", "centroid_aggregates"]);
+extension_sql_file!("../sql/ingest.sql", name = "ingest", requires = ["centroids"]);
+extension_sql_file!("../sql/label.sql", name = "label", requires = ["ingest"]);
+extension_sql_file!("../sql/identify.sql", name = "identify", requires = ["label"]);
+extension_sql_file!("../sql/cluster.sql", name = "cluster", requires = ["identify"]);
+extension_sql_file!("../sql/views.sql", name = "views", requires = ["cluster"]);

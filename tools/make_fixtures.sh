@@ -51,7 +51,7 @@ while IFS="$tab" read -r next voice text; do
     turn "$file-0.wav"
     samples="$(soxi -s "$file-0.wav")"
     pause="$(pause_after "$number")"
-    sox -D -n -r 16000 -c 1 -b 16 "$file-1.wav" trim 0 "${pause}s"
+    sox -D -r 16000 -n -c 1 -b 16 "$file-1.wav" trim 0 "${pause}s"
     printf '%s\t%d\t%d\t%s\t%s\n' "$recording" "$at" "$((at + samples))" "$voice" "$text" >>"$work/timeline.tsv"
     at=$((at + samples + pause))
 done <"$work/dialogue.tsv"

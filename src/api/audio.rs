@@ -3,7 +3,7 @@
 use pgrx::prelude::*;
 use speaker_core::audio::{self, Span};
 
-use crate::error::Report;
+use crate::error::raise;
 use crate::interrupts::Interrupts;
 use crate::settings;
 
@@ -11,8 +11,7 @@ use crate::settings;
 #[allow(clippy::type_complexity, reason = "pgrx reads the columns of the row from the type")]
 fn audio_info(
     audio: &[u8],
-) -> Result<
-    TableIterator<
+) -> TableIterator<
         'static,
         (
             name!(container, String),
@@ -21,9 +20,8 @@ fn audio_info(
             name!(channels, i32),
             name!(duration_s, f64),
         ),
-    >,
-    Report,
-> {
+    > {
+    raise(|| {
     let interrupts = Interrupts::default();
     let info = audio::probe(audio::from_bytes(audio.to_vec()), &settings::audio_limits(), &|| interrupts.check());
     interrupts.rethrow();
@@ -35,15 +33,17 @@ fn audio_info(
         i32::from(info.channels),
         info.duration_s,
     )))
+})
 }
 
 #[pg_extern(stable, parallel_safe, cost = 10000)]
-fn audio_clip(audio: Option<&[u8]>, start_s: Option<f64>, end_s: Option<f64>) -> Result<Option<Vec<u8>>, Report> {
+fn audio_clip(audio: Option<&[u8]>, start_s: Option<f64>, end_s: Option<f64>) -> Option<Vec<u8>> {
+    raise(|| {
     let Some(audio) = audio else { return Ok(None) };
     let span = Span::new(start_s, end_s)?;
-    let interrupts = Interrupts::default();
-    let samples = crate::backend::decode_one(audio, span, &interrupts)?;
+    let samples = crate::backend::decode_one(audio, span)?;
     Ok(Some(audio::write_wav(&samples)))
+})
 }
 
 extension_sql!(

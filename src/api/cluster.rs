@@ -5,11 +5,11 @@ use pgrx::prelude::*;
 use speaker_core::cluster::{self, HdbscanParams, Selection};
 
 use crate::datum::Vector;
-use crate::error::{Report, SqlError};
+use crate::error::{raise, Report, SqlError};
 use crate::interrupts::Interrupts;
 use crate::settings;
 
-#[pg_extern(stable, parallel_safe, cost = 100000, rows = 1000)]
+#[pg_extern(stable, parallel_safe, cost = 100000)]
 #[allow(clippy::type_complexity, reason = "pgrx reads the columns of the row from the type")]
 #[allow(clippy::too_many_arguments, reason = "the parameters of HDBSCAN, by name in SQL")]
 fn hdbscan(
@@ -19,8 +19,7 @@ fn hdbscan(
     cluster_selection_epsilon: default!(f64, 0.0),
     cluster_selection_method: default!(&str, "'eom'"),
     allow_single_cluster: default!(bool, false),
-) -> Result<
-    TableIterator<
+) -> TableIterator<
         'static,
         (
             name!(ordinal, i32),
@@ -28,9 +27,8 @@ fn hdbscan(
             name!(probability, f64),
             name!(outlier_score, f64),
         ),
-    >,
-    Report,
-> {
+    > {
+    raise(|| {
     let points = matrix(embeddings)?;
     let params = HdbscanParams {
         min_cluster_size: positive("min_cluster_size", min_cluster_size)?,
@@ -59,6 +57,7 @@ fn hdbscan(
     Ok(TableIterator::new(rows.map(|(row, ((label, probability), outlier_score))| {
         (row as i32 + 1, (label >= 0).then_some(label), probability, outlier_score)
     })))
+})
 }
 
 /// One row per vector.
@@ -89,6 +88,7 @@ fn positive(argument: &'static str, value: i32) -> Result<usize, Report> {
 
 extension_sql!(
     r#"
+ALTER FUNCTION hdbscan(vector[], int, int, float8, text, bool) ROWS 1000;
 COMMENT ON FUNCTION hdbscan(vector[], int, int, float8, text, bool) IS
     'HDBSCAN by the Euclidean distance of the L2-normalised vectors: a row per vector in the order given, ordinal from 1. cluster is numbered from 0 and NULL for noise. A higher min_cluster_size drops small clusters; a higher min_samples calls more of the vectors noise.';
 "#,

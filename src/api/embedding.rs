@@ -1,13 +1,12 @@
 //! Audio to embeddings.
 
-use std::ops::ControlFlow;
-
 use pgrx::prelude::*;
 use speaker_core::audio::Span;
+use speaker_onnx::Embedded;
 
-use crate::backend::{self, Outcome};
+use crate::backend;
 use crate::datum::Vector;
-use crate::error::{Report, SqlError};
+use crate::error::{raise, SqlError};
 
 // Not strict: NULL audio gives NULL, NULL start and end mean the bounds of the recording, NULL model the default one.
 #[pg_extern(stable, parallel_safe, cost = 100000)]
@@ -16,21 +15,22 @@ fn extract_speaker_embedding(
     start_s: default!(Option<f64>, "NULL"),
     end_s: default!(Option<f64>, "NULL"),
     model: default!(Option<&str>, "NULL"),
-) -> Result<Option<Vector>, Report> {
+) -> Option<Vector> {
+    raise(|| {
     let Some(audio) = audio else { return Ok(None) };
     let span = Span::new(start_s, end_s)?;
     Ok(Some(Vector::new(backend::embed_one(audio, span, model)?.into_vec())))
+})
 }
 
-#[pg_extern(stable, parallel_safe, cost = 1000000, rows = 100)]
+#[pg_extern(stable, parallel_safe, cost = 1000000)]
 #[allow(clippy::type_complexity, reason = "pgrx reads the columns of the row from the type")]
 fn extract_speaker_embeddings(
     audio: Option<&[u8]>,
     starts: Array<f64>,
     ends: Array<f64>,
     model: default!(Option<&str>, "NULL"),
-) -> Result<
-    TableIterator<
+) -> TableIterator<
         'static,
         (
             name!(ordinal, i32),
@@ -40,9 +40,8 @@ fn extract_speaker_embeddings(
             name!(error, Option<String>),
             name!(permanent, Option<bool>),
         ),
-    >,
-    Report,
-> {
+    > {
+    raise(|| {
     if starts.len() != ends.len() {
         return Err(SqlError::Lengths { starts: starts.len(), ends: ends.len() }.into());
     }
@@ -51,25 +50,26 @@ fn extract_speaker_embeddings(
     let mut outcomes = Vec::with_capacity(spans.len());
     backend::embed_all(audio, &spans, model, |ordinal, outcome| {
         outcomes.push((ordinal, outcome));
-        ControlFlow::Continue(())
     })?;
     outcomes.sort_by_key(|(ordinal, _)| *ordinal);
     Ok(TableIterator::new(outcomes.into_iter().map(|(ordinal, outcome)| {
         let ordinal = ordinal as i32 + 1;
         match outcome {
-            Outcome::Embedded { embedding, speech_s } => {
+            Ok(Embedded { embedding, speech_s }) => {
                 (ordinal, Some(Vector::new(embedding.into_vec())), Some(speech_s), None, None, None)
             }
-            Outcome::Failed(report) => {
+            Err(report) => {
                 let entry = report.entry();
                 (ordinal, None, None, Some(entry.code), Some(report.to_string()), Some(entry.permanent))
             }
         }
     })))
+})
 }
 
 extension_sql!(
     r#"
+ALTER FUNCTION extract_speaker_embeddings(bytea, float8[], float8[], text) ROWS 100;
 COMMENT ON FUNCTION extract_speaker_embedding(bytea, float8, float8, text) IS
     'The voice embedding of a stretch of audio, from start_s to end_s (seconds; NULL means from the start, to the end), L2-normalised. In ORDER BY write (SELECT extract_speaker_embedding(...)), or it is computed for every row.';
 COMMENT ON FUNCTION extract_speaker_embeddings(bytea, float8[], float8[], text) IS

@@ -3,14 +3,14 @@
 use pgrx::prelude::*;
 use speaker_core::manifest::Manifest;
 
-use crate::error::Report;
+use crate::error::raise;
 use crate::{backend, settings};
 
 /// Manifests that come with the extension, under the ids that they keep for ever.
 const BUILTIN: [(i32, &str); 1] = [(1, include_str!("../../models/ge2e.toml"))];
 
 #[pg_schema]
-mod speaker {
+pub mod speaker {
     use super::*;
 
     #[pg_extern(immutable, parallel_safe)]
@@ -19,16 +19,17 @@ mod speaker {
     }
 
     #[pg_extern(stable, parallel_safe)]
-    pub fn installed_manifest(model: &str) -> Result<String, Report> {
+    pub fn installed_manifest(model: &str) -> String {
+    raise(|| {
         Ok(backend::read_manifest(model)?)
-    }
+    })
+}
 
     #[pg_extern(immutable, strict, parallel_safe)]
     #[allow(clippy::type_complexity, reason = "pgrx reads the columns of the row from the type")]
     pub fn manifest_facts(
         manifest: &str,
-    ) -> Result<
-        TableIterator<
+    ) -> TableIterator<
             'static,
             (
                 name!(name, String),
@@ -39,9 +40,8 @@ mod speaker {
                 name!(speaker_threshold, f64),
                 name!(centroid_threshold, f64),
             ),
-        >,
-        Report,
-    > {
+        > {
+    raise(|| {
         let m = Manifest::parse(manifest)?;
         Ok(TableIterator::once((
             m.name,
@@ -52,7 +52,8 @@ mod speaker {
             m.thresholds.speaker,
             m.thresholds.centroid,
         )))
-    }
+    })
+}
 
     #[pg_extern(stable, parallel_safe)]
     pub fn default_model() -> String {

@@ -3,10 +3,10 @@
 use pgrx::prelude::*;
 use speaker_core::segments;
 
-use crate::error::Report;
+use crate::error::raise;
 
 #[pg_schema]
-mod speaker {
+pub mod speaker {
     use super::*;
 
     #[pg_extern(immutable, strict, parallel_safe)]
@@ -14,8 +14,7 @@ mod speaker {
     pub fn parse_segments(
         segments: &str,
         segment_source: &str,
-    ) -> Result<
-        TableIterator<
+    ) -> TableIterator<
             'static,
             (
                 name!(external_id, Option<String>),
@@ -26,9 +25,8 @@ mod speaker {
                 name!(text, Option<String>),
                 name!(confidence, Option<f64>),
             ),
-        >,
-        Report,
-    > {
+        > {
+    raise(|| {
         let parsed = segments::parse_segments(segments)?;
         // Whisper transcribes and does not tell voices apart.
         let unlabeled = (segment_source == "whisper").then(|| "UNKNOWN".to_string());
@@ -43,7 +41,8 @@ mod speaker {
                 segment.confidence,
             )
         })))
-    }
+    })
+}
 }
 
 extension_sql!(

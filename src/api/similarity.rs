@@ -6,11 +6,13 @@ use speaker_core::embedding;
 
 use crate::backend;
 use crate::datum::Vector;
-use crate::error::Report;
+use crate::error::raise;
 
 #[pg_extern(immutable, strict, parallel_safe)]
-fn speaker_similarity(a: Vector, b: Vector) -> Result<f64, Report> {
+fn speaker_similarity(a: Vector, b: Vector) -> f64 {
+    raise(|| {
     Ok(embedding::cosine(a.as_slice(), b.as_slice())?)
+})
 }
 
 #[pg_extern(stable, parallel_safe, cost = 200000)]
@@ -19,10 +21,8 @@ fn verify_speakers(
     a: Option<&[u8]>,
     b: Option<&[u8]>,
     model: default!(Option<&str>, "NULL"),
-) -> Result<
-    TableIterator<'static, (name!(same_speaker, bool), name!(similarity, f64), name!(threshold, f64))>,
-    Report,
-> {
+) -> TableIterator<'static, (name!(same_speaker, bool), name!(similarity, f64), name!(threshold, f64))> {
+    raise(|| {
     let (Some(a), Some(b)) = (a, b) else { return Ok(TableIterator::empty()) };
     let whole = Span::new(None, None)?;
     let first = backend::embed_one(a, whole, model)?;
@@ -30,6 +30,7 @@ fn verify_speakers(
     let threshold = backend::with_model(model, |model| Ok(model.manifest().thresholds.utterance))?;
     let similarity = embedding::cosine(first.as_slice(), second.as_slice())?;
     Ok(TableIterator::once((similarity >= threshold, similarity, threshold)))
+})
 }
 
 extension_sql!(

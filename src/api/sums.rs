@@ -6,7 +6,7 @@ use pgrx::prelude::*;
 use speaker_core::embedding::UnitEmbedding;
 
 use crate::datum::Vector;
-use crate::error::{Report, SqlError};
+use crate::error::{raise, Report, SqlError};
 
 /// Adds `weight` times the L2-normalised vector.
 fn add(sum: &mut [f64], vector: Vector, weight: f64) -> Result<(), Report> {
@@ -22,7 +22,7 @@ fn add(sum: &mut [f64], vector: Vector, weight: f64) -> Result<(), Report> {
 }
 
 #[pg_schema]
-mod speaker {
+pub mod speaker {
     use super::*;
 
     #[pg_extern(immutable, parallel_safe)]
@@ -30,17 +30,20 @@ mod speaker {
         state: Option<Array<f64>>,
         embedding: Option<Vector>,
         weight: f64,
-    ) -> Result<Option<Vec<f64>>, Report> {
+    ) -> Option<Vec<f64>> {
+    raise(|| {
         let sum = state.map(|state| state.iter_deny_null().collect::<Vec<_>>());
         let Some(embedding) = embedding else { return Ok(sum) };
         let mut sum = sum.unwrap_or_else(|| vec![0.0; embedding.as_slice().len()]);
         add(&mut sum, embedding, weight)?;
         Ok(Some(sum))
-    }
+    })
+}
 
     /// The state is the sum with the count behind it.
     #[pg_extern(immutable, parallel_safe)]
-    pub fn centroid_state(state: Option<Array<f64>>, embedding: Option<Vector>) -> Result<Option<Vec<f64>>, Report> {
+    pub fn centroid_state(state: Option<Array<f64>>, embedding: Option<Vector>) -> Option<Vec<f64>> {
+    raise(|| {
         let state = state.map(|state| state.iter_deny_null().collect::<Vec<_>>());
         let Some(embedding) = embedding else { return Ok(state) };
         let mut state = state.unwrap_or_else(|| vec![0.0; embedding.as_slice().len() + 1]);
@@ -49,7 +52,8 @@ mod speaker {
             *count += 1.0;
         }
         Ok(Some(state))
-    }
+    })
+}
 
     #[pg_extern(immutable, strict, parallel_safe)]
     pub fn centroid_final(state: Array<f64>) -> Option<Vector> {
@@ -59,12 +63,14 @@ mod speaker {
     }
 
     #[pg_extern(immutable, strict, parallel_safe)]
-    pub fn add_sums(a: Array<f64>, b: Array<f64>) -> Result<Vec<f64>, Report> {
+    pub fn add_sums(a: Array<f64>, b: Array<f64>) -> Vec<f64> {
+    raise(|| {
         if a.len() != b.len() {
             return Err(SqlError::Dimensions { left: a.len(), right: b.len() }.into());
         }
         Ok(a.iter_deny_null().zip(b.iter_deny_null()).map(|(a, b)| a + b).collect())
-    }
+    })
+}
 
     #[pg_extern(immutable, strict, parallel_safe)]
     pub fn mean_of(sum: Array<f64>, n: i64) -> Option<Vector> {

@@ -20,6 +20,16 @@ def pair_trials(scores, speakers):
     return values[same], values[~same]
 
 
+def ordered_trials(scores, speakers):
+    """Scores of all ordered pairs i != j of an n x n matrix whose rows and columns differ in how they were recorded, as
+    (same speaker, different speakers)."""
+    speakers = np.asarray(speakers)
+    same = speakers[:, None] == speakers[None, :]
+    other = ~np.eye(len(speakers), dtype=bool)
+    scores = np.asarray(scores)
+    return scores[same & other], scores[~same]
+
+
 def equal_error_rate(same, different):
     """(rate, threshold) at which as many of `same` are rejected as of `different` are accepted.
 

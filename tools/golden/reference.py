@@ -69,7 +69,7 @@ class Reference:
         speech, kept = self.speech(samples)
         embedding, _, slices = self.encoder.embed_utterance(speech, return_partials=True)
         hop = sampling_rate * mel_window_step // 1000
-        return Details(kept, speech, [part.start // hop for part in slices], self.windows, embedding)
+        return Details(kept, speech, [int(part.start) // hop for part in slices], self.windows, embedding)
 
 
 def load(path):

@@ -16,6 +16,7 @@ mod cut;
 mod decode;
 mod error;
 mod guard;
+mod health;
 mod length;
 mod probe;
 mod resample;

@@ -107,9 +107,9 @@ pub fn pcm16(samples: &[i16]) -> Vec<u8> {
 }
 
 /// The samples by which `b` is late for `a`, and the correlation of the two at that lag. Codecs add a delay that MP4 tells
-/// only in edit lists: at most 1024 frames, 64 ms at 16 kHz.
+/// only in edit lists: at most 1024 frames, 64 ms at 16 kHz. The search goes on to 150 ms.
 pub fn alignment(a: &[f32], b: &[f32]) -> (f64, isize) {
-    const MOST: isize = 1100;
+    const MOST: isize = 2400;
     // Half a second in the middle is enough to find the lag.
     let probe = &a[8_000..16_000];
     let product_at = |late: isize| dot(probe, &b[(8_000 + late) as usize..]);

