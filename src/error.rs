@@ -250,19 +250,26 @@ fn manifest() -> Entry {
 fn segments(error: &SegmentsError) -> Entry {
     use PgSqlErrorCode::*;
     match error {
-        SegmentsError::Json { .. } | SegmentsError::Shape => permanent(
+        SegmentsError::Empty | SegmentsError::Json { .. } | SegmentsError::NoList | SegmentsError::Line { .. } => permanent(
             "segments_invalid",
             ERRCODE_INVALID_TEXT_REPRESENTATION,
             "Pass Whisper's verbose JSON, an array of {\"start\", \"end\", \"speaker\"}, or RTTM.",
         ),
-        SegmentsError::Segment { .. } | SegmentsError::Rttm { .. } => permanent(
+        SegmentsError::Field { .. } => permanent(
             "segments_invalid",
             ERRCODE_INVALID_TEXT_REPRESENTATION,
             "Every segment needs a start and an end in seconds.",
         ),
-        SegmentsError::Duplicate { .. } => {
-            permanent("segments_duplicate", ERRCODE_UNIQUE_VIOLATION, "Ids are unique within a run; leave them out to number the segments.")
-        }
+        SegmentsError::OtherFile { .. } => permanent(
+            "segments_of_several_files",
+            ERRCODE_INVALID_PARAMETER_VALUE,
+            "Split the RTTM: each recording has segments of its own.",
+        ),
+        SegmentsError::DuplicateId { .. } => permanent(
+            "segments_duplicate",
+            ERRCODE_UNIQUE_VIOLATION,
+            "Ids are unique within a run; leave them out to number the segments.",
+        ),
     }
 }
 
@@ -283,7 +290,30 @@ fn sql(error: &SqlError) -> Entry {
 }
 
 fn cluster(error: &ClusterError) -> Entry {
+    use PgSqlErrorCode::*;
     match error {
+        ClusterError::NotFinite { .. } | ClusterError::ZeroNorm { .. } => permanent(
+            "vector_invalid",
+            ERRCODE_INVALID_PARAMETER_VALUE,
+            "An embedding has finite values that are not all zero.",
+        ),
+        ClusterError::MinClusterSize { .. }
+        | ClusterError::MinSamples { .. }
+        | ClusterError::TooFewPoints { .. }
+        | ClusterError::Epsilon { .. } => permanent(
+            "invalid_argument",
+            ERRCODE_INVALID_PARAMETER_VALUE,
+            "min_cluster_size is at least 2, min_samples at least 1 and at most the number of vectors.",
+        ),
+        ClusterError::TooMany { .. } => {
+            permanent("too_many_vectors", ERRCODE_PROGRAM_LIMIT_EXCEEDED, "Cluster a part of the vectors at a time.")
+        }
+        ClusterError::Dimension { .. } => permanent("vector_dimensions", ERRCODE_DATA_EXCEPTION, SAME_MODEL),
+        ClusterError::OtherPoints { .. } | ClusterError::Inconsistent { .. } => permanent(
+            "clustering_inconsistent",
+            ERRCODE_DATA_EXCEPTION,
+            "The clustering is not of these vectors; cluster anew.",
+        ),
         ClusterError::Interrupted => interrupted(),
     }
 }

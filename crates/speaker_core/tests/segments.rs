@@ -1,57 +1,91 @@
-//! Segments of the fixtures in every format that is read, and hostile text.
-
-use std::fs;
-use std::path::Path;
+//! Segments of every source that is read, and what is said of those that are not.
 
 use speaker_core::segments::{parse_segments, SegmentInput, SegmentsError};
 
-fn fixture(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(name);
-    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-fn parsed(name: &str) -> Vec<SegmentInput> {
-    parse_segments(&fixture(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
-}
-
-#[test]
-fn pyannotes_json_and_rttm_tell_the_same_turns() {
-    for recording in ["meeting", "interview"] {
-        let json = parsed(&format!("{recording}.pyannote.json"));
-        let rttm = parsed(&format!("{recording}.rttm"));
-        assert!(json.len() > 5, "{recording}");
-        assert_eq!(json.len(), rttm.len(), "{recording}");
-        for (a, b) in json.iter().zip(&rttm) {
-            assert_eq!((a.index, &a.speaker_label), (b.index, &b.speaker_label), "{recording}");
-            assert!(a.speaker_label.is_some(), "{recording} {}", a.index);
-            // RTTM writes a duration, in milliseconds.
-            assert!(
-                (a.start_s - b.start_s).abs() < 2e-3 && (a.end_s - b.end_s).abs() < 2e-3,
-                "{recording} {}",
-                a.index
-            );
-        }
+/// A segment without text or confidence.
+fn turn(id: Option<&str>, index: usize, start_s: f64, end_s: f64, label: Option<&str>) -> SegmentInput {
+    SegmentInput {
+        external_id: id.map(Into::into),
+        index,
+        start_s,
+        end_s,
+        speaker_label: label.map(Into::into),
+        text: None,
+        confidence: None,
     }
 }
+
+fn message(text: &str) -> String {
+    parse_segments(text).unwrap_err().to_string()
+}
+
+const WHISPER: &str = r#"{
+  "task": "transcribe", "language": "en", "duration": 8.47, "text": " Hello. Goodbye.",
+  "segments": [
+    {"id": 0, "seek": 0, "start": 0.0, "end": 3.32, "text": " Hello.", "tokens": [50364, 2425, 13],
+     "temperature": 0.0, "avg_logprob": -0.286, "compression_ratio": 1.24, "no_speech_prob": 0.009,
+     "words": [{"word": " Hello.", "start": 0, "end": 3.32, "probability": 0.9}]},
+    {"id": 1, "seek": 0, "start": 3.32, "end": 8, "text": " Goodbye.", "tokens": [], "avg_logprob": -0.3}
+  ]
+}"#;
 
 #[test]
 fn whispers_segments_have_ids_and_text_but_no_speaker_and_no_confidence() {
-    for recording in ["meeting", "interview"] {
-        let segments = parsed(&format!("{recording}.whisper.json"));
-        assert!(segments.len() > 5, "{recording}");
-        for (index, segment) in segments.iter().enumerate() {
-            assert_eq!(segment.index, index);
-            assert!(segment.external_id.is_some() && segment.text.is_some(), "{recording} {index}");
-            assert_eq!((&segment.speaker_label, segment.confidence), (&None, None), "{recording} {index}");
-        }
-    }
+    let expected = [
+        SegmentInput { text: Some(" Hello.".into()), ..turn(Some("0"), 0, 0.0, 3.32, None) },
+        SegmentInput { text: Some(" Goodbye.".into()), ..turn(Some("1"), 1, 3.32, 8.0, None) },
+    ];
+    assert_eq!(parse_segments(WHISPER).unwrap(), expected);
+
+    let (from, to) = (WHISPER.find('[').unwrap(), WHISPER.rfind(']').unwrap());
+    assert_eq!(parse_segments(&WHISPER[from..=to]).unwrap(), expected, "a bare array");
+    assert_eq!(parse_segments(&format!("\u{feff}\n {WHISPER}")).unwrap(), expected, "after a byte order mark");
 }
 
 #[test]
-fn a_bare_array_is_the_same_as_whispers_object() {
-    let text = fixture("interview.whisper.json");
-    let object: serde_json::Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(parse_segments(&object["segments"].to_string()).unwrap(), parse_segments(&text).unwrap());
+fn turns_name_their_speaker_in_either_way() {
+    let turns = r#"[{"start": 0.5, "end": 1.25, "speaker": "SPEAKER_00", "confidence": 0.75},
+                    {"start": 1, "end": 2, "label": 7, "external_id": "b-1", "id": 9},
+                    {"start": 2, "end": 3, "speaker": null, "label": "", "id": 18446744073709551615}]"#;
+    assert_eq!(
+        parse_segments(turns).unwrap(),
+        [
+            SegmentInput { confidence: Some(0.75), ..turn(None, 0, 0.5, 1.25, Some("SPEAKER_00")) },
+            turn(Some("b-1"), 1, 1.0, 2.0, Some("7")),
+            turn(Some("18446744073709551615"), 2, 2.0, 3.0, None),
+        ]
+    );
+}
+
+#[test]
+fn pyannotes_own_json_keeps_its_times_one_level_down() {
+    let annotation = r#"{"pyannote": "Annotation", "uri": "call", "content": [
+        {"segment": {"start": 0.1, "end": 0.9}, "track": "A", "label": "SPEAKER_00"},
+        {"segment": {"start": 0.5, "end": 1.5}, "track": "A", "label": "SPEAKER_01"}]}"#;
+    let expected = [turn(None, 0, 0.1, 0.9, Some("SPEAKER_00")), turn(None, 1, 0.5, 1.5, Some("SPEAKER_01"))];
+    assert_eq!(parse_segments(annotation).unwrap(), expected);
+}
+
+#[test]
+fn rttm_gives_onset_and_duration() {
+    let rttm = ";; by hand\n\
+        SPKR-INFO call 1 <NA> <NA> <NA> unknown SPEAKER_00 <NA> <NA>\n\
+        SPEAKER call 1 0.25 1.50 <NA> <NA> SPEAKER_00 0.9 <NA>\n\n\
+        SPEAKER\tcall\t1\t2\t0.5\t<NA>\t<NA>\t<NA>\t<NA>\r\n";
+    let expected = [
+        SegmentInput { confidence: Some(0.9), ..turn(None, 0, 0.25, 1.75, Some("SPEAKER_00")) },
+        turn(None, 1, 2.0, 2.5, None),
+    ];
+    assert_eq!(parse_segments(rttm).unwrap(), expected);
+    assert_eq!(parse_segments(";; nobody spoke").unwrap(), []);
+}
+
+#[test]
+fn no_segments_are_a_list_too_but_no_text_is_none() {
+    assert_eq!(parse_segments("[]").unwrap(), []);
+    assert_eq!(parse_segments(r#"{"segments": []}"#).unwrap(), []);
+    assert_eq!(parse_segments(" \n"), Err(SegmentsError::Empty));
+    assert_eq!(parse_segments(r#"{"text": " Hello."}"#), Err(SegmentsError::NoList));
 }
 
 #[test]
@@ -63,45 +97,73 @@ fn odd_times_are_passed_on() {
 }
 
 #[test]
-fn times_that_are_no_numbers_are_refused() {
-    for text in [
-        r#"[{"start": NaN, "end": 1}]"#,
-        r#"[{"start": 0, "end": 1e999}]"#,
-        r#"[{"start": 0, "end": null}]"#,
-        r#"[{"start": [0], "end": 1}]"#,
-        "SPEAKER f 1 nan 1 <NA> <NA> a <NA> <NA>",
-        "SPEAKER f 1 0 inf <NA> <NA> a <NA> <NA>",
-        "SPEAKER f 1 <NA> 1 <NA> <NA> a <NA> <NA>",
-    ] {
-        assert!(parse_segments(text).is_err(), "{text}");
+fn an_id_names_one_segment() {
+    let twice = r#"[{"start": 0, "end": 1, "id": 3}, {"start": 1, "end": 2}, {"start": 0, "end": 1, "id": "3"}]"#;
+    let expected = SegmentsError::DuplicateId { id: "3".into(), first: 0, second: 2 };
+    assert_eq!(parse_segments(twice), Err(expected));
+    assert_eq!(message(twice), r#"segments 0 and 2 have the same id "3""#);
+}
+
+#[test]
+fn a_field_of_the_wrong_type_is_named_with_its_segment() {
+    let cases = [
+        (r#"{"end": 1}"#, r#""start" of segment 1 is not a number of seconds"#),
+        (r#"{"start": "0.5", "end": 1}"#, r#""start" of segment 1 is not a number of seconds"#),
+        (r#"{"start": 0, "end": null}"#, r#""end" of segment 1 is not a number of seconds"#),
+        (r#"{"start": 0, "end": 1, "id": 1.5}"#, r#""id" of segment 1 is not a string or a whole number"#),
+        (r#"{"start": 0, "end": 1, "speaker": ["a"]}"#, r#""speaker" of segment 1 is not a string or a whole number"#),
+        (r#"{"start": 0, "end": 1, "text": {"a": 1}}"#, r#""text" of segment 1 is not a string"#),
+        (r#"{"start": 0, "end": 1, "confidence": true}"#, r#""confidence" of segment 1 is not a number"#),
+    ];
+    for (item, expected) in cases {
+        assert_eq!(message(&format!(r#"[{{"start": 0, "end": 1}}, {item}]"#)), expected, "{item}");
     }
 }
 
 #[test]
-fn an_id_names_one_segment_whether_it_is_a_number_or_a_string() {
-    let twice = r#"[{"start": 0, "end": 1, "id": 3}, {"start": 1, "end": 2}, {"start": 0, "end": 1, "id": "3"}]"#;
-    assert_eq!(parse_segments(twice), Err(SegmentsError::Duplicate { position: 3, id: "3".into() }));
-
-    // As a float this one would be 18446744073709552000.
-    let large = r#"[{"start": 0, "end": 1, "id": 18446744073709551615}]"#;
-    assert_eq!(parse_segments(large).unwrap()[0].external_id.as_deref(), Some("18446744073709551615"));
+fn broken_json_is_an_error_with_a_place() {
+    let cases = [
+        ("[{\"start\": 0,\n \"end\": NaN}]", "expected value, at line 2 column 9"),
+        ("[{\"start\": 1e999, \"end\": 2}]", "number out of range, at line 1 column 16"),
+        ("[{\"start\": 0", "EOF while parsing an object, at line 1 column 12"),
+        ("[[\"1\", 0, 1]]", "expected a segment, an object with start and end, at line 1 column 1"),
+        ("{\"segments\": {}}", "expected a list of segments, at line 1 column 13"),
+        ("{\"segments\": [], \"content\": []}", "more than one list of segments, at line 1 column 26"),
+        (r#"[{"text": "a\u0000b"}]"#, "a string contains the character U+0000, at line 1 column 20"),
+        ("[] []", "trailing characters, at line 1 column 4"),
+    ];
+    for (text, expected) in cases {
+        let got = message(text);
+        assert!(got.starts_with("segments are not valid JSON: ") && got.ends_with(expected), "{text}: {got}");
+    }
 }
 
 #[test]
-fn text_of_another_format_is_not_read_as_no_segments() {
-    for text in ["start,end,speaker\n0,1,a", "WEBVTT\n\n00:00.000 --> 00:01.000\nhello", "<xml/>", "null", "7"] {
-        assert_eq!(parse_segments(text), Err(SegmentsError::Shape), "{text}");
+fn a_broken_line_of_rttm_is_an_error_with_its_number() {
+    let good = "SPEAKER f 1 0 1 <NA> <NA> a <NA> <NA>\n";
+    let cases = [
+        ("start,end,speaker", "RTTM line 2 does not have a line type of RTTM"),
+        ("SPEAKER f 1 0 1 <NA> <NA> a", "RTTM line 2 does not have the 10 fields of SPEAKER"),
+        ("SPEAKER f 1 <NA> 1 <NA> <NA> a <NA> <NA>", "RTTM line 2 does not have an onset in seconds"),
+        ("SPEAKER f 1 0 inf <NA> <NA> a <NA> <NA>", "RTTM line 2 does not have a duration in seconds"),
+        ("SPEAKER f 1 0 1 <NA> <NA> a sure <NA>", "RTTM line 2 does not have a confidence that is a number or <NA>"),
+        ("SPEAKER g 1 0 1 <NA> <NA> a <NA> <NA>", "RTTM line 2 is of another file than line 1"),
+    ];
+    for (line, expected) in cases {
+        assert_eq!(message(&format!("{good}{line}")), expected);
     }
 }
 
 #[test]
 fn hostile_text_ends_in_an_error() {
-    let deep = format!(r#"[{{"start": 0, "end": 1, "words": {}}}]"#, "[".repeat(100_000));
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     assert!(matches!(parse_segments(&deep), Err(SegmentsError::Json { .. })));
-
-    let whole = fixture("interview.whisper.json");
-    let whole = whole.trim_end();
-    for end in (1..whole.len()).step_by(7).filter(|end| whole.is_char_boundary(*end)) {
-        assert!(parse_segments(&whole[..end]).is_err(), "cut after {end} bytes");
+    // What nobody asks for is skipped, without recursion.
+    let ignored = format!(r#"[{{"start": 0, "end": 1, "words": {deep}}}]"#);
+    assert_eq!(parse_segments(&ignored).map(|segments| segments.len()), Ok(1));
+    let asked = format!(r#"[{{"start": 0, "end": 1, "text": {deep}}}]"#);
+    assert!(matches!(parse_segments(&asked), Err(SegmentsError::Field { field: "text", .. })));
+    for end in (0..WHISPER.len() - 1).filter(|end| WHISPER.is_char_boundary(*end)) {
+        assert!(parse_segments(&WHISPER[..end]).is_err(), "cut after {end} bytes");
     }
 }

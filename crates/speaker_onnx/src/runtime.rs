@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::{Mutex, OnceLock};
 
-use nix::sys::signal::{SigSet, SigmaskHow};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use ort::environment::Environment;
 
 use crate::OnnxError;
@@ -34,8 +34,8 @@ impl Runtime {
     }
 }
 
-/// Runs `work` with all signals blocked. Threads that it starts inherit the mask, so that PostgreSQL's signal handlers
-/// run on the backend's own thread only.
+/// Runs `work` with signals blocked, but for those that a thread raises by its own fault. Threads that it starts inherit
+/// the mask, so that PostgreSQL's signal handlers run on the backend's own thread only.
 pub(crate) fn without_signals<T>(work: impl FnOnce() -> T) -> T {
     /// Restores the mask even if `work` unwinds.
     struct Restore(Option<SigSet>);
@@ -47,6 +47,10 @@ pub(crate) fn without_signals<T>(work: impl FnOnce() -> T) -> T {
             }
         }
     }
-    let _restore = Restore(SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK).ok());
+    let mut blocked = SigSet::all();
+    for fault in [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGFPE, Signal::SIGILL, Signal::SIGABRT, Signal::SIGTRAP] {
+        blocked.remove(fault);
+    }
+    let _restore = Restore(blocked.thread_swap_mask(SigmaskHow::SIG_SETMASK).ok());
     work()
 }

@@ -199,7 +199,25 @@ fn matroska_segment(window: &mut Window) -> io::Result<Layout> {
     let mut unknown = vec![0xff; width];
     unknown[0] >>= width - 1;
     window.patch(segment + 4, unknown);
+    hide_seek_head(window, segment + 4 + width as u64)?;
     Ok(Layout { cut_at: Some(end), ..Layout::default() })
+}
+
+/// Makes the table of contents at the start of a segment a void element. It points to an index at the end of the file,
+/// which is cut off, and the reader gives up where it cannot follow.
+fn hide_seek_head(window: &mut Window, at: u64) -> io::Result<()> {
+    if window.bytes_at(at)? != Some(*b"\x11\x4d\x9b\x74") {
+        return Ok(());
+    }
+    if let Some((width @ ..=5, Some(end))) = ebml_size(window, at + 4)? {
+        // The name of a void element is three bytes shorter; its size fills them.
+        let width = width + 3;
+        let size = end - (at + 1 + width as u64) | 1 << (7 * width);
+        let mut void = size.to_be_bytes()[8 - width..].to_vec();
+        void.insert(0, 0xec);
+        window.patch(at, void);
+    }
+    Ok(())
 }
 
 /// Reads the size of an element at `at`: the width of the size itself, and where the element ends, if that is known.

@@ -211,7 +211,7 @@ impl<'s> Stream<'s> {
             }
         }
         self.count(lost + self.mono.len() as u64, self.rate)?;
-        Ok(Piece { rate: self.rate, lost: if self.rate == 0 { 0 } else { lost }, samples: &self.mono })
+        Ok(Piece { rate: self.rate, lost, samples: &self.mono })
     }
 
     /// Counts a packet without decoding it, where its length can be believed.

@@ -141,4 +141,32 @@ mod tests {
         let mel = MelSpectrogram::new(16_000, 400, 160, 40);
         assert_eq!(mel.frames(&[0.0; 1600], 10, || true), None);
     }
+
+    fn golden(name: &str) -> Vec<f32> {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+        let bytes = std::fs::read(path).unwrap();
+        let header = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+        bytes[header..].chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]])).collect()
+    }
+
+    #[test]
+    fn the_filterbank_is_librosas() {
+        let bands = slaney_bands(16_000.0, 400, 40);
+        for (band, expected) in bands.iter().zip(golden("mel_filterbank.npy").chunks(201)) {
+            for (bin, expected) in expected.iter().enumerate() {
+                let got = bin.checked_sub(band.first).and_then(|at| band.weights.get(at)).copied().unwrap_or(0.0);
+                assert!((got - expected).abs() < 1e-8, "band at bin {}, bin {bin}: {got} is not {expected}", band.first);
+            }
+        }
+    }
+
+    #[test]
+    fn frames_are_librosas() {
+        let expected = golden("mel_frames.npy");
+        let largest = expected.iter().fold(0.0_f32, |most, value| most.max(*value));
+        let frames = MelSpectrogram::new(16_000, 400, 160, 40).frames(&golden("mel_signal.npy"), 160, || false).unwrap();
+        assert_eq!(frames.len(), expected.len());
+        let worst = frames.iter().zip(&expected).map(|(a, b)| (a - b).abs() / largest).fold(0.0, f32::max);
+        assert!(worst < 1e-5, "{worst}");
+    }
 }

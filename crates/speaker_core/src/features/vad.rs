@@ -41,8 +41,7 @@ impl VoiceActivity {
                 return Err(SpeechError::Interrupted);
             }
             for (pcm, sample) in pcm.iter_mut().zip(frame) {
-                // Ties to even, as numpy rounds. A cast saturates, where the reference's would wrap: that needs peaks
-                // 30 dB over the level.
+                // Ties to even, as numpy rounds. A cast saturates, where the reference's wraps beyond full scale.
                 *pcm = (sample * f32::from(i16::MAX)).round_ties_even() as i16;
             }
             // An error would mean a frame length that the detector does not know, which the manifest rules out.
