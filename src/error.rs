@@ -229,12 +229,16 @@ fn model(error: &OnnxError) -> Entry {
             "Install the file that belongs to the manifest; another file is another version and needs its own.",
         ),
         OnnxError::Manifest(_) => manifest(),
-        OnnxError::Contract { .. } => {
-            passing("model_contract", ERRCODE_CONFIG_FILE_ERROR, "Correct the manifest's tensors, frontend or dimension.")
-        }
-        OnnxError::Inference { .. } => {
-            passing("inference_failed", ERRCODE_EXTERNAL_ROUTINE_EXCEPTION, "Try again; if it lasts, the server may lack memory.")
-        }
+        OnnxError::Contract { .. } => passing(
+            "model_contract",
+            ERRCODE_CONFIG_FILE_ERROR,
+            "Correct the manifest's tensors, frontend or dimension.",
+        ),
+        OnnxError::Inference { .. } => passing(
+            "inference_failed",
+            ERRCODE_EXTERNAL_ROUTINE_EXCEPTION,
+            "Try again; if it lasts, the server may lack memory.",
+        ),
         OnnxError::Interrupted => interrupted(),
     }
 }
@@ -250,11 +254,13 @@ fn manifest() -> Entry {
 fn segments(error: &SegmentsError) -> Entry {
     use PgSqlErrorCode::*;
     match error {
-        SegmentsError::Empty | SegmentsError::Json { .. } | SegmentsError::NoList | SegmentsError::Line { .. } => permanent(
-            "segments_invalid",
-            ERRCODE_INVALID_TEXT_REPRESENTATION,
-            "Pass Whisper's verbose JSON, an array of {\"start\", \"end\", \"speaker\"}, or RTTM.",
-        ),
+        SegmentsError::Empty | SegmentsError::Json { .. } | SegmentsError::NoList | SegmentsError::Line { .. } => {
+            permanent(
+                "segments_invalid",
+                ERRCODE_INVALID_TEXT_REPRESENTATION,
+                "Pass Whisper's verbose JSON, an array of {\"start\", \"end\", \"speaker\"}, or RTTM.",
+            )
+        }
         SegmentsError::Field { .. } => permanent(
             "segments_invalid",
             ERRCODE_INVALID_TEXT_REPRESENTATION,
@@ -283,9 +289,11 @@ fn sql(error: &SqlError) -> Entry {
         SqlError::NullElement { .. } => {
             permanent("null_element", ERRCODE_NULL_VALUE_NOT_ALLOWED, "Leave the element out of the array.")
         }
-        SqlError::NotPositive { .. } | SqlError::Choice { .. } => {
-            permanent("invalid_argument", ERRCODE_INVALID_PARAMETER_VALUE, "See the function's comment for its arguments.")
-        }
+        SqlError::NotPositive { .. } | SqlError::Choice { .. } => permanent(
+            "invalid_argument",
+            ERRCODE_INVALID_PARAMETER_VALUE,
+            "See the function's comment for its arguments.",
+        ),
     }
 }
 

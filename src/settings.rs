@@ -20,10 +20,8 @@ static ONNXRUNTIME: GucSetting<Option<CString>> = GucSetting::<Option<CString>>:
 
 /// The ONNX Runtime library.
 pub fn onnxruntime() -> PathBuf {
-    text(&ONNXRUNTIME).map_or_else(
-        || installed(pg_sys::get_pkglib_path).join("pg_speaker").join("libonnxruntime.so"),
-        PathBuf::from,
-    )
+    text(&ONNXRUNTIME)
+        .map_or_else(|| installed(pg_sys::get_pkglib_path).join("pg_speaker").join("libonnxruntime.so"), PathBuf::from)
 }
 
 static DEFAULT_MODEL: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c"ge2e"));

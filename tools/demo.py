@@ -13,7 +13,7 @@ from pathlib import Path
 from sql import Psql, bytea, literal
 
 AUDIO = {".wav", ".flac", ".mp3", ".m4a", ".mp4", ".aac", ".ogg", ".aiff", ".mkv", ".webm"}
-SOURCES = {".pyannote.json": "pyannote", ".rttm": "pyannote", ".whisper.json": "whisper"}
+SOURCES = {".whisper.json": "whisper", ".pyannote.json": "pyannote", ".rttm": "pyannote"}
 PIECE_S = 4
 
 
@@ -44,8 +44,7 @@ class Demo:
 
     def ingest(self, file, segments, source):
         name = literal(file.stem)
-        self.db.run(f"CREATE TABLE IF NOT EXISTS upload (name text PRIMARY KEY, audio bytea, segments text);"
-                    f"INSERT INTO upload VALUES ({name}, {bytea(file.read_bytes())}, {literal(segments)});")
+        self.db.run(f"INSERT INTO upload VALUES ({name}, {bytea(file.read_bytes())}, {literal(segments)})")
         if segments is None:
             self.db.run(f"""
                 UPDATE upload SET segments = (
@@ -98,7 +97,8 @@ def main():
     demo = Demo(db)
     found = list(recordings(Path(folder)))
     names = speaker_names()
-    db.run("SET client_min_messages = warning; CREATE EXTENSION pg_speaker CASCADE;")
+    db.run("SET client_min_messages = warning; CREATE EXTENSION pg_speaker CASCADE;"
+           "CREATE TABLE upload (name text PRIMARY KEY, audio bytea, segments text);")
     for file, segments, source in found[: max(1, len(found) - 1)]:
         run = demo.ingest(file, segments, source)
         demo.label_clusters(run, names)

@@ -3,6 +3,10 @@
 import csv
 import io
 import subprocess
+import sys
+
+# Audio in a field is longer than csv expects.
+csv.field_size_limit(sys.maxsize)
 
 
 class Psql:

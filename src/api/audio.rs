@@ -12,38 +12,38 @@ use crate::settings;
 fn audio_info(
     audio: &[u8],
 ) -> TableIterator<
-        'static,
-        (
-            name!(container, String),
-            name!(codec, String),
-            name!(sample_rate, i32),
-            name!(channels, i32),
-            name!(duration_s, f64),
-        ),
-    > {
+    'static,
+    (
+        name!(container, String),
+        name!(codec, String),
+        name!(sample_rate, i32),
+        name!(channels, i32),
+        name!(duration_s, f64),
+    ),
+> {
     raise(|| {
-    let interrupts = Interrupts::default();
-    let info = audio::probe(audio::from_bytes(audio.to_vec()), &settings::audio_limits(), &|| interrupts.check());
-    interrupts.rethrow();
-    let info = info?;
-    Ok(TableIterator::once((
-        info.container,
-        info.codec,
-        info.sample_rate as i32,
-        i32::from(info.channels),
-        info.duration_s,
-    )))
-})
+        let interrupts = Interrupts::default();
+        let info = audio::probe(audio::from_bytes(audio.to_vec()), &settings::audio_limits(), &|| interrupts.check());
+        interrupts.rethrow();
+        let info = info?;
+        Ok(TableIterator::once((
+            info.container,
+            info.codec,
+            info.sample_rate as i32,
+            i32::from(info.channels),
+            info.duration_s,
+        )))
+    })
 }
 
 #[pg_extern(stable, parallel_safe, cost = 10000)]
 fn audio_clip(audio: Option<&[u8]>, start_s: Option<f64>, end_s: Option<f64>) -> Option<Vec<u8>> {
     raise(|| {
-    let Some(audio) = audio else { return Ok(None) };
-    let span = Span::new(start_s, end_s)?;
-    let samples = crate::backend::decode_one(audio, span)?;
-    Ok(Some(audio::write_wav(&samples)))
-})
+        let Some(audio) = audio else { return Ok(None) };
+        let span = Span::new(start_s, end_s)?;
+        let samples = crate::backend::decode_one(audio, span)?;
+        Ok(Some(audio::write_wav(&samples)))
+    })
 }
 
 extension_sql!(

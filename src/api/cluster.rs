@@ -20,44 +20,39 @@ fn hdbscan(
     cluster_selection_method: default!(&str, "'eom'"),
     allow_single_cluster: default!(bool, false),
 ) -> TableIterator<
-        'static,
-        (
-            name!(ordinal, i32),
-            name!(cluster, Option<i32>),
-            name!(probability, f64),
-            name!(outlier_score, f64),
-        ),
-    > {
+    'static,
+    (name!(ordinal, i32), name!(cluster, Option<i32>), name!(probability, f64), name!(outlier_score, f64)),
+> {
     raise(|| {
-    let points = matrix(embeddings)?;
-    let params = HdbscanParams {
-        min_cluster_size: positive("min_cluster_size", min_cluster_size)?,
-        min_samples: min_samples.map(|n| positive("min_samples", n)).transpose()?,
-        cluster_selection_epsilon,
-        selection: match cluster_selection_method {
-            "eom" => Selection::Eom,
-            "leaf" => Selection::Leaf,
-            other => {
-                return Err(SqlError::Choice {
-                    argument: "cluster_selection_method",
-                    got: other.into(),
-                    choices: "eom or leaf",
+        let points = matrix(embeddings)?;
+        let params = HdbscanParams {
+            min_cluster_size: positive("min_cluster_size", min_cluster_size)?,
+            min_samples: min_samples.map(|n| positive("min_samples", n)).transpose()?,
+            cluster_selection_epsilon,
+            selection: match cluster_selection_method {
+                "eom" => Selection::Eom,
+                "leaf" => Selection::Leaf,
+                other => {
+                    return Err(SqlError::Choice {
+                        argument: "cluster_selection_method",
+                        got: other.into(),
+                        choices: "eom or leaf",
+                    }
+                    .into())
                 }
-                .into())
-            }
-        },
-        allow_single_cluster,
-        threads: settings::cluster_threads(),
-    };
-    let interrupts = Interrupts::default();
-    let found = cluster::hdbscan(points.view(), &params, &|| interrupts.check());
-    interrupts.rethrow();
-    let found = found?;
-    let rows = found.labels.into_iter().zip(found.probabilities).zip(found.outlier_scores).enumerate();
-    Ok(TableIterator::new(rows.map(|(row, ((label, probability), outlier_score))| {
-        (row as i32 + 1, (label >= 0).then_some(label), probability, outlier_score)
-    })))
-})
+            },
+            allow_single_cluster,
+            threads: settings::cluster_threads(),
+        };
+        let interrupts = Interrupts::default();
+        let found = cluster::hdbscan(points.view(), &params, &|| interrupts.check());
+        interrupts.rethrow();
+        let found = found?;
+        let rows = found.labels.into_iter().zip(found.probabilities).zip(found.outlier_scores).enumerate();
+        Ok(TableIterator::new(rows.map(|(row, ((label, probability), outlier_score))| {
+            (row as i32 + 1, (label >= 0).then_some(label), probability, outlier_score)
+        })))
+    })
 }
 
 /// One row per vector.

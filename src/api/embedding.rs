@@ -17,10 +17,10 @@ fn extract_speaker_embedding(
     model: default!(Option<&str>, "NULL"),
 ) -> Option<Vector> {
     raise(|| {
-    let Some(audio) = audio else { return Ok(None) };
-    let span = Span::new(start_s, end_s)?;
-    Ok(Some(Vector::new(backend::embed_one(audio, span, model)?.into_vec())))
-})
+        let Some(audio) = audio else { return Ok(None) };
+        let span = Span::new(start_s, end_s)?;
+        Ok(Some(Vector::new(backend::embed_one(audio, span, model)?.into_vec())))
+    })
 }
 
 #[pg_extern(stable, parallel_safe, cost = 1000000)]
@@ -31,40 +31,40 @@ fn extract_speaker_embeddings(
     ends: Array<f64>,
     model: default!(Option<&str>, "NULL"),
 ) -> TableIterator<
-        'static,
-        (
-            name!(ordinal, i32),
-            name!(embedding, Option<Vector>),
-            name!(speech_s, Option<f64>),
-            name!(error_code, Option<&'static str>),
-            name!(error, Option<String>),
-            name!(permanent, Option<bool>),
-        ),
-    > {
+    'static,
+    (
+        name!(ordinal, i32),
+        name!(embedding, Option<Vector>),
+        name!(speech_s, Option<f64>),
+        name!(error_code, Option<&'static str>),
+        name!(error, Option<String>),
+        name!(permanent, Option<bool>),
+    ),
+> {
     raise(|| {
-    if starts.len() != ends.len() {
-        return Err(SqlError::Lengths { starts: starts.len(), ends: ends.len() }.into());
-    }
-    let Some(audio) = audio else { return Ok(TableIterator::empty()) };
-    let spans: Vec<_> = starts.iter().zip(ends.iter()).map(|(start, end)| Span::new(start, end)).collect();
-    let mut outcomes = Vec::with_capacity(spans.len());
-    backend::embed_all(audio, &spans, model, |ordinal, outcome| {
-        outcomes.push((ordinal, outcome));
-    })?;
-    outcomes.sort_by_key(|(ordinal, _)| *ordinal);
-    Ok(TableIterator::new(outcomes.into_iter().map(|(ordinal, outcome)| {
-        let ordinal = ordinal as i32 + 1;
-        match outcome {
-            Ok(Embedded { embedding, speech_s }) => {
-                (ordinal, Some(Vector::new(embedding.into_vec())), Some(speech_s), None, None, None)
-            }
-            Err(report) => {
-                let entry = report.entry();
-                (ordinal, None, None, Some(entry.code), Some(report.to_string()), Some(entry.permanent))
-            }
+        if starts.len() != ends.len() {
+            return Err(SqlError::Lengths { starts: starts.len(), ends: ends.len() }.into());
         }
-    })))
-})
+        let Some(audio) = audio else { return Ok(TableIterator::empty()) };
+        let spans: Vec<_> = starts.iter().zip(ends.iter()).map(|(start, end)| Span::new(start, end)).collect();
+        let mut outcomes = Vec::with_capacity(spans.len());
+        backend::embed_all(audio, &spans, model, |ordinal, outcome| {
+            outcomes.push((ordinal, outcome));
+        })?;
+        outcomes.sort_by_key(|(ordinal, _)| *ordinal);
+        Ok(TableIterator::new(outcomes.into_iter().map(|(ordinal, outcome)| {
+            let ordinal = ordinal as i32 + 1;
+            match outcome {
+                Ok(Embedded { embedding, speech_s }) => {
+                    (ordinal, Some(Vector::new(embedding.into_vec())), Some(speech_s), None, None, None)
+                }
+                Err(report) => {
+                    let entry = report.entry();
+                    (ordinal, None, None, Some(entry.code), Some(report.to_string()), Some(entry.permanent))
+                }
+            }
+        })))
+    })
 }
 
 extension_sql!(

@@ -20,40 +20,38 @@ pub mod speaker {
 
     #[pg_extern(stable, parallel_safe)]
     pub fn installed_manifest(model: &str) -> String {
-    raise(|| {
-        Ok(backend::read_manifest(model)?)
-    })
-}
+        raise(|| Ok(backend::read_manifest(model)?))
+    }
 
     #[pg_extern(immutable, strict, parallel_safe)]
     #[allow(clippy::type_complexity, reason = "pgrx reads the columns of the row from the type")]
     pub fn manifest_facts(
         manifest: &str,
     ) -> TableIterator<
-            'static,
-            (
-                name!(name, String),
-                name!(version, String),
-                name!(sha256, String),
-                name!(dim, i32),
-                name!(utterance_threshold, f64),
-                name!(speaker_threshold, f64),
-                name!(centroid_threshold, f64),
-            ),
-        > {
-    raise(|| {
-        let m = Manifest::parse(manifest)?;
-        Ok(TableIterator::once((
-            m.name,
-            m.version,
-            m.sha256,
-            m.dim as i32,
-            m.thresholds.utterance,
-            m.thresholds.speaker,
-            m.thresholds.centroid,
-        )))
-    })
-}
+        'static,
+        (
+            name!(name, String),
+            name!(version, String),
+            name!(sha256, String),
+            name!(dim, i32),
+            name!(utterance_threshold, f64),
+            name!(speaker_threshold, f64),
+            name!(centroid_threshold, f64),
+        ),
+    > {
+        raise(|| {
+            let m = Manifest::parse(manifest)?;
+            Ok(TableIterator::once((
+                m.name,
+                m.version,
+                m.sha256,
+                m.dim as i32,
+                m.thresholds.utterance,
+                m.thresholds.speaker,
+                m.thresholds.centroid,
+            )))
+        })
+    }
 
     #[pg_extern(stable, parallel_safe)]
     pub fn default_model() -> String {

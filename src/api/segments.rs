@@ -15,34 +15,34 @@ pub mod speaker {
         segments: &str,
         segment_source: &str,
     ) -> TableIterator<
-            'static,
-            (
-                name!(external_id, Option<String>),
-                name!(source_index, i32),
-                name!(start_s, f64),
-                name!(end_s, f64),
-                name!(speaker_label, Option<String>),
-                name!(text, Option<String>),
-                name!(confidence, Option<f64>),
-            ),
-        > {
-    raise(|| {
-        let parsed = segments::parse_segments(segments)?;
-        // Whisper transcribes and does not tell voices apart.
-        let unlabeled = (segment_source == "whisper").then(|| "UNKNOWN".to_string());
-        Ok(TableIterator::new(parsed.into_iter().map(move |segment| {
-            (
-                segment.external_id,
-                segment.index as i32,
-                segment.start_s,
-                segment.end_s,
-                unlabeled.clone().or(segment.speaker_label),
-                segment.text,
-                segment.confidence,
-            )
-        })))
-    })
-}
+        'static,
+        (
+            name!(external_id, Option<String>),
+            name!(source_index, i32),
+            name!(start_s, f64),
+            name!(end_s, f64),
+            name!(speaker_label, Option<String>),
+            name!(text, Option<String>),
+            name!(confidence, Option<f64>),
+        ),
+    > {
+        raise(|| {
+            let parsed = segments::parse_segments(segments)?;
+            // Whisper transcribes and does not tell voices apart.
+            let unlabeled = (segment_source == "whisper").then(|| "UNKNOWN".to_string());
+            Ok(TableIterator::new(parsed.into_iter().map(move |segment| {
+                (
+                    segment.external_id,
+                    segment.index as i32,
+                    segment.start_s,
+                    segment.end_s,
+                    unlabeled.clone().or(segment.speaker_label),
+                    segment.text,
+                    segment.confidence,
+                )
+            })))
+        })
+    }
 }
 
 extension_sql!(

@@ -10,9 +10,7 @@ use crate::error::raise;
 
 #[pg_extern(immutable, strict, parallel_safe)]
 fn speaker_similarity(a: Vector, b: Vector) -> f64 {
-    raise(|| {
-    Ok(embedding::cosine(a.as_slice(), b.as_slice())?)
-})
+    raise(|| Ok(embedding::cosine(a.as_slice(), b.as_slice())?))
 }
 
 #[pg_extern(stable, parallel_safe, cost = 200000)]
@@ -23,14 +21,14 @@ fn verify_speakers(
     model: default!(Option<&str>, "NULL"),
 ) -> TableIterator<'static, (name!(same_speaker, bool), name!(similarity, f64), name!(threshold, f64))> {
     raise(|| {
-    let (Some(a), Some(b)) = (a, b) else { return Ok(TableIterator::empty()) };
-    let whole = Span::new(None, None)?;
-    let first = backend::embed_one(a, whole, model)?;
-    let second = backend::embed_one(b, whole, model)?;
-    let threshold = backend::with_model(model, |model| Ok(model.manifest().thresholds.utterance))?;
-    let similarity = embedding::cosine(first.as_slice(), second.as_slice())?;
-    Ok(TableIterator::once((similarity >= threshold, similarity, threshold)))
-})
+        let (Some(a), Some(b)) = (a, b) else { return Ok(TableIterator::empty()) };
+        let whole = Span::new(None, None)?;
+        let first = backend::embed_one(a, whole, model)?;
+        let second = backend::embed_one(b, whole, model)?;
+        let threshold = backend::with_model(model, |model| Ok(model.manifest().thresholds.utterance))?;
+        let similarity = embedding::cosine(first.as_slice(), second.as_slice())?;
+        Ok(TableIterator::once((similarity >= threshold, similarity, threshold)))
+    })
 }
 
 extension_sql!(

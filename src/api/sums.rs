@@ -26,34 +26,30 @@ pub mod speaker {
     use super::*;
 
     #[pg_extern(immutable, parallel_safe)]
-    pub fn weighted_sum_state(
-        state: Option<Array<f64>>,
-        embedding: Option<Vector>,
-        weight: f64,
-    ) -> Option<Vec<f64>> {
-    raise(|| {
-        let sum = state.map(|state| state.iter_deny_null().collect::<Vec<_>>());
-        let Some(embedding) = embedding else { return Ok(sum) };
-        let mut sum = sum.unwrap_or_else(|| vec![0.0; embedding.as_slice().len()]);
-        add(&mut sum, embedding, weight)?;
-        Ok(Some(sum))
-    })
-}
+    pub fn weighted_sum_state(state: Option<Array<f64>>, embedding: Option<Vector>, weight: f64) -> Option<Vec<f64>> {
+        raise(|| {
+            let sum = state.map(|state| state.iter_deny_null().collect::<Vec<_>>());
+            let Some(embedding) = embedding else { return Ok(sum) };
+            let mut sum = sum.unwrap_or_else(|| vec![0.0; embedding.as_slice().len()]);
+            add(&mut sum, embedding, weight)?;
+            Ok(Some(sum))
+        })
+    }
 
     /// The state is the sum with the count behind it.
     #[pg_extern(immutable, parallel_safe)]
     pub fn centroid_state(state: Option<Array<f64>>, embedding: Option<Vector>) -> Option<Vec<f64>> {
-    raise(|| {
-        let state = state.map(|state| state.iter_deny_null().collect::<Vec<_>>());
-        let Some(embedding) = embedding else { return Ok(state) };
-        let mut state = state.unwrap_or_else(|| vec![0.0; embedding.as_slice().len() + 1]);
-        if let Some((count, sum)) = state.split_last_mut() {
-            add(sum, embedding, 1.0)?;
-            *count += 1.0;
-        }
-        Ok(Some(state))
-    })
-}
+        raise(|| {
+            let state = state.map(|state| state.iter_deny_null().collect::<Vec<_>>());
+            let Some(embedding) = embedding else { return Ok(state) };
+            let mut state = state.unwrap_or_else(|| vec![0.0; embedding.as_slice().len() + 1]);
+            if let Some((count, sum)) = state.split_last_mut() {
+                add(sum, embedding, 1.0)?;
+                *count += 1.0;
+            }
+            Ok(Some(state))
+        })
+    }
 
     #[pg_extern(immutable, strict, parallel_safe)]
     pub fn centroid_final(state: Array<f64>) -> Option<Vector> {
@@ -64,13 +60,13 @@ pub mod speaker {
 
     #[pg_extern(immutable, strict, parallel_safe)]
     pub fn add_sums(a: Array<f64>, b: Array<f64>) -> Vec<f64> {
-    raise(|| {
-        if a.len() != b.len() {
-            return Err(SqlError::Dimensions { left: a.len(), right: b.len() }.into());
-        }
-        Ok(a.iter_deny_null().zip(b.iter_deny_null()).map(|(a, b)| a + b).collect())
-    })
-}
+        raise(|| {
+            if a.len() != b.len() {
+                return Err(SqlError::Dimensions { left: a.len(), right: b.len() }.into());
+            }
+            Ok(a.iter_deny_null().zip(b.iter_deny_null()).map(|(a, b)| a + b).collect())
+        })
+    }
 
     #[pg_extern(immutable, strict, parallel_safe)]
     pub fn mean_of(sum: Array<f64>, n: i64) -> Option<Vector> {

@@ -192,7 +192,8 @@ mod tests {
 
     #[test]
     fn values_out_of_range_are_refused() {
-        for (from, to) in [("dim = 256", "dim = 0"), ("hop = 160", "hop = 0"), ("utterance = 0.72", "utterance = nan")] {
+        for (from, to) in [("dim = 256", "dim = 0"), ("hop = 160", "hop = 0"), ("utterance = 0.72", "utterance = nan")]
+        {
             let error = with(from, to).unwrap_err();
             assert!(matches!(error, ManifestError::Field { .. }), "{to}: {error}");
         }

@@ -42,7 +42,8 @@ impl Model {
             return Err(OnnxError::Contract { name: name.into(), detail });
         }
         let path = dir.join(&manifest.file);
-        let bytes = fs::read(&path).map_err(|error| OnnxError::Missing { path: path.clone(), detail: error.to_string() })?;
+        let bytes =
+            fs::read(&path).map_err(|error| OnnxError::Missing { path: path.clone(), detail: error.to_string() })?;
         let got = hex(&Sha256::digest(&bytes));
         if got != manifest.sha256 {
             return Err(OnnxError::Altered { path, expected: manifest.sha256, got });
@@ -68,7 +69,11 @@ impl Model {
     }
 
     /// Runs windows [batch, frames, bands] through the graph and hands its answer [batch, dim] to `read`.
-    pub fn run<T>(&mut self, windows: ArrayView3<f32>, read: impl FnOnce(ArrayViewD<f32>) -> T) -> Result<T, OnnxError> {
+    pub fn run<T>(
+        &mut self,
+        windows: ArrayView3<f32>,
+        read: impl FnOnce(ArrayViewD<f32>) -> T,
+    ) -> Result<T, OnnxError> {
         let rows = windows.len_of(Axis(0));
         let failed = |error: ort::Error| OnnxError::Inference { detail: error.to_string() };
         let input = TensorRef::from_array_view(windows).map_err(failed)?;

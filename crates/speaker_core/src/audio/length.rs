@@ -212,7 +212,7 @@ fn hide_seek_head(window: &mut Window, at: u64) -> io::Result<()> {
     if let Some((width @ ..=5, Some(end))) = ebml_size(window, at + 4)? {
         // The name of a void element is three bytes shorter; its size fills them.
         let width = width + 3;
-        let size = end - (at + 1 + width as u64) | 1 << (7 * width);
+        let size = (end - (at + 1 + width as u64)) | (1 << (7 * width));
         let mut void = size.to_be_bytes()[8 - width..].to_vec();
         void.insert(0, 0xec);
         window.patch(at, void);

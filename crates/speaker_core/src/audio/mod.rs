@@ -2,7 +2,7 @@
 //!
 //! One pass over the source, from its start, in blocks: bytes are demultiplexed and decoded by Symphonia, channels
 //! averaged, the whole stream resampled by one filter, and each wanted span cut out on the way ([`decode_spans`]).
-//! [`probe`] walks the same packets without decoding them.
+//! [`probe()`] walks the same packets without decoding them.
 //!
 //! Any byte string gives a value or an error. Every input is somebody's upload: formats are told by their bytes and
 //! never by a name, headers are believed only as far as the data bear them out, panics of the libraries become

@@ -22,8 +22,10 @@ impl CoreDistances {
         min_samples: usize,
         crew: &Crew,
     ) -> Result<Self, ClusterError> {
-        let mut core =
-            CoreDistances { clustering: Vec::with_capacity(points.len()), prediction: Vec::with_capacity(points.len()) };
+        let mut core = CoreDistances {
+            clustering: Vec::with_capacity(points.len()),
+            prediction: Vec::with_capacity(points.len()),
+        };
         if neighbours.k() + 1 >= min_samples.min(points.len()) {
             for group in 0..points.len() {
                 core.push(groups, std::iter::once((group, 0.0)).chain(neighbours.of(group)), min_samples);

@@ -17,8 +17,7 @@ impl Groups {
     pub(super) fn of_equal_rows(rows: &UnitRows) -> Self {
         let mut sorted: Vec<u32> = (0..rows.len() as u32).collect();
         sorted.sort_unstable_by(|&i, &j| rows.compare(i as usize, j as usize).then(i.cmp(&j)));
-        let mut groups: Vec<&[u32]> =
-            sorted.chunk_by(|&i, &j| rows.compare(i as usize, j as usize).is_eq()).collect();
+        let mut groups: Vec<&[u32]> = sorted.chunk_by(|&i, &j| rows.compare(i as usize, j as usize).is_eq()).collect();
         groups.sort_unstable_by_key(|group| group[0]);
         let firsts = groups.iter().map(|group| group[0]).collect();
         let mut start = Vec::with_capacity(groups.len() + 1);

@@ -151,8 +151,7 @@ fn measure(
     if k == 0 {
         return Ok(all);
     }
-    let slices: Vec<_> =
-        all.ids.chunks_mut(STEP * k).zip(all.distances.chunks_mut(STEP * k)).map(Mutex::new).collect();
+    let slices: Vec<_> = all.ids.chunks_mut(STEP * k).zip(all.distances.chunks_mut(STEP * k)).map(Mutex::new).collect();
     crew.run(slices.len(), Vec::new, |measured: &mut Vec<(f64, u32)>, task| {
         let mut slice = slices[task].lock().unwrap_or_else(PoisonError::into_inner);
         let (ids, distances) = &mut *slice;

@@ -104,11 +104,7 @@ pub struct Clustering {
 /// Clusters the rows of `points`. Time grows with the square of their number, memory linearly.
 ///
 /// Fewer points than `min_cluster_size` are all noise with outlier score 0, whatever the other parameters.
-pub fn hdbscan(
-    points: ArrayView2<f32>,
-    params: &HdbscanParams,
-    check: Check,
-) -> Result<Clustering, ClusterError> {
+pub fn hdbscan(points: ArrayView2<f32>, params: &HdbscanParams, check: Check) -> Result<Clustering, ClusterError> {
     hdbscan_with_prediction_data(points, params, check).map(|(clustering, _)| clustering)
 }
 

@@ -86,7 +86,8 @@ impl<'a> UnitRows<'a> {
         let (a, scale_a) = self.row(i);
         let (b, scale_b) = self.row(j);
         // Adding 0.0 turns -0.0 into 0.0: both are the same coordinate.
-        let pairs = a.iter().zip(b).map(|(&x, &y)| (f64::from(x) * scale_a + 0.0).total_cmp(&(f64::from(y) * scale_b + 0.0)));
+        let pairs =
+            a.iter().zip(b).map(|(&x, &y)| (f64::from(x) * scale_a + 0.0).total_cmp(&(f64::from(y) * scale_b + 0.0)));
         pairs.into_iter().find(|order| order.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
     }
 }

@@ -130,8 +130,7 @@ pub(super) fn label(tree: &CondensedTree, selected: &Selected, params: &HdbscanP
     let root_alone = params.allow_single_cluster && selected.count() == 1;
 
     let n = tree.departures.len();
-    let mut clustering =
-        Clustering { labels: vec![-1; n], probabilities: vec![0.0; n], outlier_scores: vec![0.0; n] };
+    let mut clustering = Clustering { labels: vec![-1; n], probabilities: vec![0.0; n], outlier_scores: vec![0.0; n] };
     for (point, departure) in tree.departures.iter().enumerate() {
         let cluster = home[departure.cluster as usize]
             .filter(|&cluster| cluster != ROOT || (root_alone && departure.lambda >= root_from));

@@ -56,15 +56,8 @@ impl Ge2e {
 
         let starts = self.starts(speech.len());
         let count = starts.last().map_or(0, |last| last + self.params.window_frames);
-        let frames =
-            self.mel.frames(&speech, count, || check().is_break()).ok_or(SpeechError::Interrupted)?;
-        Ok(Windows {
-            frames,
-            bands: self.mel.bands(),
-            starts,
-            window_frames: self.params.window_frames,
-            speech_s,
-        })
+        let frames = self.mel.frames(&speech, count, || check().is_break()).ok_or(SpeechError::Interrupted)?;
+        Ok(Windows { frames, bands: self.mel.bands(), starts, window_frames: self.params.window_frames, speech_s })
     }
 
     /// The factor that raises quiet audio to the target level.
@@ -113,7 +106,8 @@ mod tests {
         let count = (seconds * 16_000.0) as usize;
         let sample = |n: usize| {
             let t = n as f64 / 16_000.0;
-            let tone: f64 = (1..20).map(|h| (std::f64::consts::TAU * 140.0 * f64::from(h) * t).sin() / f64::from(h)).sum();
+            let tone: f64 =
+                (1..20).map(|h| (std::f64::consts::TAU * 140.0 * f64::from(h) * t).sin() / f64::from(h)).sum();
             (0.1 * tone * (0.6 + 0.4 * (std::f64::consts::TAU * 4.0 * t).sin())) as f32
         };
         Mono16k::new((0..count).map(sample).collect())

@@ -25,8 +25,7 @@ pub struct MelSpectrogram {
 impl MelSpectrogram {
     /// `n_fft`, `hop` in samples; bands from 0 Hz to half the sample rate.
     pub fn new(sample_rate: u32, n_fft: usize, hop: usize, n_mels: usize) -> Self {
-        let window =
-            (0..n_fft).map(|n| (0.5 - 0.5 * (2.0 * PI * n as f64 / n_fft as f64).cos()) as f32).collect();
+        let window = (0..n_fft).map(|n| (0.5 - 0.5 * (2.0 * PI * n as f64 / n_fft as f64).cos()) as f32).collect();
         Self {
             fft: RealFftPlanner::new().plan_fft_forward(n_fft),
             window,
@@ -155,7 +154,11 @@ mod tests {
         for (band, expected) in bands.iter().zip(golden("mel_filterbank.npy").chunks(201)) {
             for (bin, expected) in expected.iter().enumerate() {
                 let got = bin.checked_sub(band.first).and_then(|at| band.weights.get(at)).copied().unwrap_or(0.0);
-                assert!((got - expected).abs() < 1e-8, "band at bin {}, bin {bin}: {got} is not {expected}", band.first);
+                assert!(
+                    (got - expected).abs() < 1e-8,
+                    "band at bin {}, bin {bin}: {got} is not {expected}",
+                    band.first
+                );
             }
         }
     }
@@ -164,7 +167,8 @@ mod tests {
     fn frames_are_librosas() {
         let expected = golden("mel_frames.npy");
         let largest = expected.iter().fold(0.0_f32, |most, value| most.max(*value));
-        let frames = MelSpectrogram::new(16_000, 400, 160, 40).frames(&golden("mel_signal.npy"), 160, || false).unwrap();
+        let frames =
+            MelSpectrogram::new(16_000, 400, 160, 40).frames(&golden("mel_signal.npy"), 160, || false).unwrap();
         assert_eq!(frames.len(), expected.len());
         let worst = frames.iter().zip(&expected).map(|(a, b)| (a - b).abs() / largest).fold(0.0, f32::max);
         assert!(worst < 1e-5, "{worst}");
