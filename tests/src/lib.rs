@@ -1,1 +1,78 @@
-//! (to come)
+//! What the client tests share: a database of their own, the role that works in it, and speech to work on.
+//!
+//! The server is named by `SPEAKER_TEST_DSN` (`host=... user=...`, a superuser). Where it is unset, a test prints that
+//! it is skipped and passes.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::{env, fs, process};
+
+use postgres::{Client, Config, NoTls};
+
+/// A new database with the extension, and an ordinary role that may write. Both are dropped with this value.
+pub struct TestDatabase {
+    server: Config,
+    name: String,
+}
+
+impl TestDatabase {
+    /// `None` where there is no server to test.
+    pub fn create() -> Option<Self> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+        let Ok(dsn) = env::var("SPEAKER_TEST_DSN") else {
+            skip("SPEAKER_TEST_DSN is not set");
+            return None;
+        };
+        let database = Self {
+            server: dsn.parse().expect("SPEAKER_TEST_DSN is a connection string"),
+            name: format!("speaker_rust_{}_{}", process::id(), NUMBER.fetch_add(1, Ordering::Relaxed)),
+        };
+        let name = &database.name;
+        let mut server = database.connect_as(None, "postgres");
+        server.batch_execute(&format!("CREATE ROLE {name} LOGIN")).unwrap();
+        // Not in one batch with the role: CREATE DATABASE refuses the transaction that a batch is.
+        server.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE template0")).unwrap();
+        database
+            .connect_as(None, name)
+            .batch_execute(&format!("CREATE EXTENSION pg_speaker CASCADE; SELECT speaker.grant_access('{name}')"))
+            .unwrap();
+        Some(database)
+    }
+
+    /// A connection as the ordinary role.
+    pub fn connect(&self) -> Client {
+        self.connect_as(Some(&self.name), &self.name)
+    }
+
+    fn connect_as(&self, role: Option<&str>, database: &str) -> Client {
+        let mut config = self.server.clone();
+        if let Some(role) = role {
+            config.user(role);
+        }
+        config.dbname(database).connect(NoTls).expect("the server of SPEAKER_TEST_DSN answers")
+    }
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        let name = &self.name;
+        let mut server = self.connect_as(None, "postgres");
+        server.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).unwrap();
+        server.batch_execute(&format!("DROP ROLE IF EXISTS {name}")).unwrap();
+    }
+}
+
+/// A file of `fixtures`.
+pub fn fixture(name: &str) -> Vec<u8> {
+    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures")).join(name);
+    fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Prints past the test harness, which shows only what failing tests print.
+pub fn skip(reason: &str) {
+    let test = std::thread::current();
+    // Nothing is lost but the notice.
+    let _ = writeln!(std::io::stderr(), "skipped {}: {reason}", test.name().unwrap_or("a test"));
+}

@@ -16,6 +16,9 @@ pub enum OnnxError {
     #[error("\"{name}\" is not a model's name")]
     Name { name: String },
 
+    #[error("model \"{name}\" is not installed")]
+    NotInstalled { name: String },
+
     #[error("model file {path} cannot be read: {detail}")]
     Missing { path: PathBuf, detail: String },
 

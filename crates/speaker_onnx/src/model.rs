@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use ndarray::{ArrayView3, ArrayViewD, Axis};
@@ -29,7 +30,10 @@ pub fn read_manifest(dir: &Path, name: &str) -> Result<String, OnnxError> {
         return Err(OnnxError::Name { name: name.into() });
     }
     let path = dir.join(name).with_extension("toml");
-    fs::read_to_string(&path).map_err(|error| OnnxError::Missing { path, detail: error.to_string() })
+    fs::read_to_string(&path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => OnnxError::NotInstalled { name: name.into() },
+        _ => OnnxError::Missing { path, detail: error.to_string() },
+    })
 }
 
 impl Model {

@@ -173,5 +173,5 @@ fn names_cannot_leave_the_model_folder() {
         let error = Model::open(runtime, &models, name).err();
         assert!(matches!(error, Some(OnnxError::Name { .. })), "{name:?}: {error:?}");
     }
-    assert!(matches!(Model::open(runtime, &models, "absent").err(), Some(OnnxError::Missing { .. })));
+    assert!(matches!(Model::open(runtime, &models, "absent").err(), Some(OnnxError::NotInstalled { .. })));
 }

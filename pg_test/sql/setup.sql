@@ -1,0 +1,46 @@
+-- The extension, an ordinary role that does everything below, and one that only reads.
+SET client_min_messages = warning;
+CREATE EXTENSION pg_speaker CASCADE;
+DROP ROLE IF EXISTS regress_app, regress_reader;
+CREATE ROLE regress_app;
+CREATE ROLE regress_reader;
+SELECT speaker.grant_access('regress_app');
+SELECT speaker.grant_access('regress_reader', 'read');
+SELECT speaker.grant_access('regress_reader', 'everything');
+GRANT CREATE ON SCHEMA public TO regress_app;
+
+-- How an error looks to a client: SQLSTATE, message, hint.
+CREATE FUNCTION attempt(command text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    state text; message text; hint text;
+BEGIN
+    EXECUTE command;
+    RETURN 'no error';
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, message = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT;
+    RETURN concat_ws(' | ', state, message, nullif(hint, ''));
+END
+$$;
+
+-- Audio files as clients send them.
+CREATE TABLE files (name text PRIMARY KEY, audio bytea);
+GRANT SELECT ON files TO regress_app;
+\getenv fixtures SPEAKER_FIXTURES
+\set bytes `base64 -w0 $SPEAKER_FIXTURES/meeting.flac`
+INSERT INTO files VALUES ('meeting', decode(:'bytes', 'base64'));
+\set bytes `base64 -w0 $SPEAKER_FIXTURES/interview.flac`
+INSERT INTO files VALUES ('interview', decode(:'bytes', 'base64'));
+\set bytes `base64 -w0 $SPEAKER_FIXTURES/enrol/awb.flac`
+INSERT INTO files VALUES ('awb', decode(:'bytes', 'base64'));
+-- A WAV file of known bytes: 16-bit mono at 16 kHz, of the meeting's first seconds.
+INSERT INTO files SELECT 'wav', audio_clip(audio, 0, 4) FROM files WHERE name = 'meeting';
+INSERT INTO files SELECT 'silence', substring(audio FOR 44) || decode(repeat('00', 128000), 'hex') FROM files WHERE name = 'wav';
+
+CREATE TABLE documents (name text PRIMARY KEY, segments text);
+GRANT SELECT ON documents TO regress_app;
+\set text `cat $SPEAKER_FIXTURES/meeting.pyannote.json`
+INSERT INTO documents VALUES ('meeting', :'text');
+\set text `cat $SPEAKER_FIXTURES/interview.rttm`
+INSERT INTO documents VALUES ('interview', :'text');
+
+SELECT name, i.* FROM files, audio_info(audio) AS i ORDER BY name;

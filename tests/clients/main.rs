@@ -1,0 +1,1 @@
+//! A Rust program on the Unix socket, with the crates `postgres` and `pgvector`.
