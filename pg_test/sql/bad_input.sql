@@ -46,7 +46,7 @@ SELECT attempt($$ SET speaker.no_such_setting = 1 $$);
 
 -- Model files that are not there, or not what the manifest says. Paths in messages are cut: they vary.
 RESET ROLE;
-\getenv models SPEAKER_MODELS
+\getenv models MODELS
 SELECT set_config('speaker.model_dir', :'models' || '/missing', false) IS NOT NULL AS set;
 SELECT regexp_replace(attempt($$ SELECT extract_speaker_embedding(audio) FROM files WHERE name = 'wav' $$), 'file \S*/', 'file ') AS missing;
 SELECT set_config('speaker.model_dir', :'models' || '/altered', false) IS NOT NULL AS set;

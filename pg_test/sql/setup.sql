@@ -25,12 +25,11 @@ $$;
 -- Audio files as clients send them.
 CREATE TABLE files (name text PRIMARY KEY, audio bytea);
 GRANT SELECT ON files TO regress_app;
-\getenv fixtures SPEAKER_FIXTURES
-\set bytes `base64 -w0 $SPEAKER_FIXTURES/meeting.flac`
+\set bytes `base64 -w0 $FIXTURES/meeting.flac`
 INSERT INTO files VALUES ('meeting', decode(:'bytes', 'base64'));
-\set bytes `base64 -w0 $SPEAKER_FIXTURES/interview.flac`
+\set bytes `base64 -w0 $FIXTURES/interview.flac`
 INSERT INTO files VALUES ('interview', decode(:'bytes', 'base64'));
-\set bytes `base64 -w0 $SPEAKER_FIXTURES/enrol/awb.flac`
+\set bytes `base64 -w0 $FIXTURES/enrol/awb.flac`
 INSERT INTO files VALUES ('awb', decode(:'bytes', 'base64'));
 -- A WAV file of known bytes: 16-bit mono at 16 kHz, of the meeting's first seconds.
 INSERT INTO files SELECT 'wav', audio_clip(audio, 0, 4) FROM files WHERE name = 'meeting';
@@ -38,9 +37,9 @@ INSERT INTO files SELECT 'silence', substring(audio FOR 44) || decode(repeat('00
 
 CREATE TABLE documents (name text PRIMARY KEY, segments text);
 GRANT SELECT ON documents TO regress_app;
-\set text `cat $SPEAKER_FIXTURES/meeting.pyannote.json`
+\set text `cat $FIXTURES/meeting.pyannote.json`
 INSERT INTO documents VALUES ('meeting', :'text');
-\set text `cat $SPEAKER_FIXTURES/interview.rttm`
+\set text `cat $FIXTURES/interview.rttm`
 INSERT INTO documents VALUES ('interview', :'text');
 
 SELECT name, i.* FROM files, audio_info(audio) AS i ORDER BY name;
