@@ -76,5 +76,15 @@ def test_the_role_is_an_ordinary_one(engine):
     ],
 )
 def test_what_the_role_may_not_do(database, statement):
-    with psycopg.connect(database.as_role) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
-        connection.execute(statement)
+    with psycopg.connect(database.as_role) as connection:
+        # A session knows the settings once the library is loaded.
+        connection.execute("SELECT speaker.default_model()")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute(statement)
+
+
+def test_a_setting_before_the_library_is_loaded_is_dropped(database):
+    with psycopg.connect(database.as_role) as connection:
+        connection.execute("SET speaker.model_dir = '/tmp'")
+        connection.execute("SELECT speaker.default_model()")
+        assert connection.execute("SHOW speaker.model_dir").fetchone() == ("",)
