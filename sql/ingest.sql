@@ -103,7 +103,7 @@ BEGIN
 
     RETURN QUERY
     INSERT INTO speaker.embedding_jobs AS j (segment_id, model_id, status, error_code, error, processed_at)
-    SELECT s.id, m.id, 'rejected', 'empty_segment', s.rejected, clock_timestamp()
+    SELECT s.id, m.id, 'rejected', 'segment_empty', s.rejected, clock_timestamp()
     FROM speaker.segments AS s
     WHERE s.id = ANY (segment_ids) AND s.rejected IS NOT NULL
     ORDER BY s.id

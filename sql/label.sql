@@ -182,15 +182,23 @@ BEGIN
     JOIN speaker.runs AS u ON u.recording_id = r.id
     JOIN speaker.segments AS s ON s.run_id = u.id
     WHERE (r.collection, r.external_id) = ($5, key);
+    IF audio IS NULL THEN
+        RAISE EXCEPTION 'audio is required' USING ERRCODE = 'null_value_not_allowed',
+            HINT = 'add_speaker_embedding() makes a person known by an embedding.';
+    END IF;
     IF segment IS NULL THEN
+        -- Raises what is wrong with the audio or the bounds, before they are stored.
+        PERFORM audio_clip(audio, start_s, end_s);
         segment := speaker.enrolment_segment(
             person, collection, key, audio, coalesce(start_s, 0), coalesce(end_s, (SELECT i.duration_s FROM audio_info(audio) AS i)));
     END IF;
 
     IF NOT EXISTS (SELECT FROM speaker.embeddings AS e WHERE (e.segment_id, e.model_id) = (segment, chosen)) THEN
-        -- An enrolment that cannot be used is an error to the caller, and leaves nothing behind.
-        PERFORM extract_speaker_embedding(audio, start_s, end_s, m.name) FROM speaker.models AS m WHERE m.id = chosen;
-        PERFORM speaker.embed_segments(ARRAY[segment], chosen);
+        SELECT * INTO outcome FROM speaker.embed_segments(ARRAY[segment], chosen);
+        IF outcome.status <> 'success' THEN
+            -- An enrolment that cannot be used is the extraction's error to the caller, and leaves nothing behind.
+            PERFORM extract_speaker_embedding(audio, start_s, end_s, m.name) FROM speaker.models AS m WHERE m.id = chosen;
+        END IF;
     END IF;
     PERFORM speaker.assign(ARRAY[segment], ARRAY[person], 'enrolment', NULL, chosen);
     RETURN person;

@@ -184,7 +184,7 @@ fn speech(error: &SpeechError) -> Entry {
         }
         SpeechError::Silent { .. } => permanent(
             "speech_none",
-            ERRCODE_NO_DATA,
+            ERRCODE_NO_DATA_FOUND,
             "Check the times, and that the recording has a voice in this stretch.",
         ),
         SpeechError::Interrupted => interrupted(),

@@ -3,6 +3,8 @@ SET ROLE regress_app;
 SELECT enroll_speaker('Ann', audio) = enroll_speaker('Ann', audio) AS same_clip_is_a_no_op FROM files WHERE name = 'awb';
 SELECT p.name, c.n FROM speaker.speakers AS p JOIN speaker.speaker_centroids AS c ON c.speaker_id = p.id WHERE p.name = 'Ann';
 SELECT attempt($$ SELECT enroll_speaker('Quiet', audio) FROM files WHERE name = 'silence' $$);
+SELECT attempt($$ SELECT enroll_speaker('Quiet', audio, 3, 1) FROM files WHERE name = 'wav' $$);
+SELECT attempt($$ SELECT enroll_speaker('Quiet', NULL) $$);
 SELECT count(*) AS left_behind FROM speaker.speakers WHERE name = 'Quiet';
 SELECT speaker, round(similarity::numeric, 1) AS similarity FROM files, speaker_knn(extract_speaker_embedding(audio), 1) WHERE name = 'awb';
 
