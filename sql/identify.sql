@@ -15,7 +15,7 @@ BEGIN
                   HINT = format('Model "%s" has %s dimensions. Name the model that made the embedding.', m.name, m.dim);
     END IF;
     IF vector_norm(embedding) = 0 THEN
-        RAISE EXCEPTION 'embedding is all zeros' USING ERRCODE = 'data_exception', HINT = 'It has no direction to compare.';
+        RAISE EXCEPTION 'embedding is all zeros' USING ERRCODE = 'invalid_parameter_value', HINT = 'It has no direction to compare.';
     END IF;
     RETURN l2_normalize(embedding);
 END

@@ -165,7 +165,7 @@ BEGIN
                             ' in a recording of ' || run.duration_s || ' s')
            END
     FROM speaker.parse_segments(segments, run.segment_source) AS p,
-         LATERAL (SELECT least(greatest(p.start_s, 0), coalesce(run.duration_s, p.start_s)) AS start_s,
+         LATERAL (SELECT least(greatest(p.start_s, 0), run.duration_s) AS start_s,
                          least(p.end_s, run.duration_s) AS end_s) AS b
     ORDER BY p.source_index
     RETURNING s.external_id, s.id;

@@ -112,8 +112,13 @@ AS $$ SELECT speaker.assign(ARRAY[segment_id], ARRAY[NULL::bigint], 'manual') > 
 COMMENT ON FUNCTION unlabel_segment(bigint) IS 'Makes a segment unknown again; false if it was.';
 
 CREATE FUNCTION rename_speaker(speaker text, new_name text, collection text DEFAULT 'default') RETURNS void
-LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
-    UPDATE speaker.speakers SET name = new_name WHERE id = speaker.speaker_id($1, $3, false)
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
+#variable_conflict use_column
+DECLARE
+    person CONSTANT bigint := speaker.speaker_id($1, $3, false);
+BEGIN
+    UPDATE speaker.speakers SET name = new_name WHERE id = person;
+END
 $$;
 COMMENT ON FUNCTION rename_speaker(text, text, text) IS 'Gives a speaker another name; merge_speakers() joins two.';
 

@@ -8,7 +8,7 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import column, func, select, text
 from sqlalchemy.orm import Session
 
-from conftest import INTERVIEW, MEETING, ingest, milliseconds
+from conftest import FIXTURES, INTERVIEW, MEETING, ingest, milliseconds
 from models import Centroid, Recording, Run, Segment, Speaker, SpeakerEmbedding
 
 
@@ -140,8 +140,6 @@ def test_embeddings_are_pgvector_values(engine, meeting):
 
 
 def test_enrolment(engine, meeting):
-    from conftest import FIXTURES
-
     with Session(engine) as session:
         for voice in ("awb", "rms"):
             clip = (FIXTURES / "enrol" / f"{voice}.flac").read_bytes()
