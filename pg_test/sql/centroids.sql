@@ -3,7 +3,7 @@ SET ROLE regress_app;
 CREATE TABLE vectors AS SELECT row_number() OVER () AS n, embedding FROM speaker.embeddings;
 INSERT INTO speaker.recordings (external_id) VALUES ('random');
 INSERT INTO speaker.runs (recording_id, segment_source, content_hash) SELECT id, 'manual', '' FROM speaker.recordings WHERE external_id = 'random';
-INSERT INTO speaker.segments (run_id, external_id, start_time, end_time)
+INSERT INTO speaker.segments (run_id, source_index, start_time, end_time)
 SELECT u.id, i, i, i + 1 FROM speaker.runs AS u, generate_series(1, 200) AS i WHERE u.segment_source = 'manual';
 INSERT INTO speaker.speakers (name) SELECT 'Random ' || i FROM generate_series(1, 8) AS i;
 SELECT setseed(0.25);
@@ -16,18 +16,18 @@ BEGIN
         WHEN 0 THEN
             INSERT INTO speaker.embeddings (segment_id, model_id, embedding)
             SELECT s.id, 1, v.embedding FROM speaker.segments AS s, vectors AS v
-            WHERE s.run_id = run AND s.external_id::int % 20 = floor(random() * 20) AND v.n = 1 + i % 30
+            WHERE s.run_id = run AND s.source_index % 20 = floor(random() * 20) AND v.n = 1 + i % 30
             ON CONFLICT (segment_id, model_id) DO UPDATE SET embedding = excluded.embedding;
         WHEN 1 THEN
             UPDATE speaker.segments SET speaker_id = (SELECT id FROM speaker.speakers WHERE name = 'Random ' || 1 + i % 8)
-            WHERE run_id = run AND external_id::int % 7 = i % 7;
+            WHERE run_id = run AND source_index % 7 = i % 7;
         WHEN 2 THEN
-            UPDATE speaker.segments SET speaker_id = NULL WHERE run_id = run AND external_id::int % 11 = i % 11;
+            UPDATE speaker.segments SET speaker_id = NULL WHERE run_id = run AND source_index % 11 = i % 11;
         WHEN 3 THEN
-            DELETE FROM speaker.embeddings AS e USING speaker.segments AS s WHERE s.id = e.segment_id AND s.run_id = run AND s.external_id::int % 13 = i % 13;
+            DELETE FROM speaker.embeddings AS e USING speaker.segments AS s WHERE s.id = e.segment_id AND s.run_id = run AND s.source_index % 13 = i % 13;
         ELSE
             UPDATE speaker.embeddings SET embedding = (SELECT embedding FROM vectors WHERE n = 1 + i % 30)
-            WHERE segment_id IN (SELECT id FROM speaker.segments WHERE run_id = run AND external_id::int % 17 = i % 17);
+            WHERE segment_id IN (SELECT id FROM speaker.segments WHERE run_id = run AND source_index % 17 = i % 17);
         END CASE;
     END LOOP;
 END
@@ -42,7 +42,7 @@ SELECT * FROM drift;
 SELECT count(*) > 5 AS enough_to_compare FROM speaker.speaker_centroids;
 
 -- Deletes leave no orphan.
-DELETE FROM speaker.segments AS s USING speaker.runs AS u WHERE u.id = s.run_id AND u.segment_source = 'manual' AND s.external_id::int % 3 = 0;
+DELETE FROM speaker.segments AS s USING speaker.runs AS u WHERE u.id = s.run_id AND u.segment_source = 'manual' AND s.source_index % 3 = 0;
 SELECT * FROM drift;
 DELETE FROM speaker.speakers WHERE name IN ('Random 1', 'Random 2');
 SELECT * FROM drift;

@@ -36,6 +36,32 @@ SELECT status, count(*) FROM files JOIN documents USING (name), ingest_recording
 SELECT add_run('later', '[{"start": 1, "end": 3.5, "speaker": "SPEAKER_01"}]') > 0 AS added;
 SELECT attempt($$ SELECT add_run('nowhere', '[]') $$);
 
+-- Real output of a transcriber: every segment is of UNKNOWN, and keeps its text.
+SELECT status, count(*) FROM files, documents, ingest_recording('talk', audio, segments, 'whisper', parameters => '{"model": "small.en"}')
+WHERE (files.name, documents.name) = ('interview', 'interview.whisper') GROUP BY status;
+SELECT u.segment_source, u.parameters, s.speaker_label, count(*), count(s.speaker_id) AS known, left(string_agg(s.text, '' ORDER BY s.start_time), 24) AS text
+FROM speaker.segments AS s JOIN speaker.runs AS u ON u.id = s.run_id JOIN speaker.recordings AS r ON r.id = u.recording_id
+WHERE r.external_id = 'talk' GROUP BY 1, 2, 3;
+
+-- What failed for want of audio works once it is there; what changed is embedded again; what did not is left alone.
+SELECT u.id AS run, r.id AS recording FROM speaker.runs AS u JOIN speaker.recordings AS r ON r.id = u.recording_id
+WHERE r.external_id = 'elsewhere' \gset
+UPDATE speaker.recordings SET audio = audio('wav') WHERE id = :recording;
+SELECT status, error_code FROM embed_run(:run);
+SELECT count(*) AS due FROM embed_run(:run);
+UPDATE speaker.segments SET end_time = 2.5 WHERE run_id = :run;
+SELECT status, error_code FROM embed_run(:run);
+UPDATE speaker.recordings SET audio = audio('silence') WHERE id = :recording;
+SELECT status, error_code, error FROM embed_run(:run);
+SELECT count(*) AS stale FROM speaker.embeddings AS e JOIN speaker.segments AS s ON s.id = e.segment_id WHERE s.run_id = :run;
+SELECT count(*) AS due FROM embed_run(:run);
+SELECT status, attempts FROM speaker.embedding_jobs AS j JOIN speaker.segments AS s ON s.id = j.segment_id WHERE s.run_id = :run;
+-- Segments can follow. A diarizer's rounding before the start is cut off, and what that leaves empty is rejected.
+CREATE TEMPORARY TABLE late AS SELECT * FROM add_segments(:run, '[{"id": "early", "start": -0.5, "end": 1, "speaker": "SPEAKER_02"},
+    {"id": "before", "start": -2, "end": -1}]'::jsonb);
+SELECT s.external_id, s.start_time, s.end_time, s.speaker_label, s.rejected FROM late JOIN speaker.segments AS s ON s.id = segment_id ORDER BY s.source_index;
+DELETE FROM speaker.recordings WHERE external_id IN ('elsewhere', 'talk');
+
 -- A reader reads.
 SET ROLE regress_reader;
 SELECT count(*) FROM speaker.segments;

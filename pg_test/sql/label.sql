@@ -30,3 +30,15 @@ INSERT INTO speaker.segments (run_id, external_id, start_time, end_time)
 SELECT id, 'legacy', 0.1, 3.9 FROM speaker.runs WHERE segment_source = 'whisper' RETURNING id AS legacy \gset
 SELECT label_segment(:legacy, 'Ann');
 SELECT status FROM speaker.embedding_jobs WHERE segment_id = :legacy;
+
+-- A label that is there is no change and no history; another one is both.
+SELECT count(*) AS before FROM speaker.assignments \gset
+SELECT label_segment(:legacy, 'Ann') AS again;
+SELECT label_segment(:legacy, 'Cy') AS other;
+SELECT unlabel_segment(:legacy) AS taken_back, unlabel_segment(:legacy) AS again;
+SELECT speaker, previous_speaker, source FROM speaker.assignments ORDER BY id LIMIT ALL OFFSET :before;
+-- Two speakers do not share a name, and one is not merged into itself.
+SELECT attempt($$ SELECT rename_speaker('Cy', 'Ann') $$) ~ '^23505' AS taken;
+SELECT attempt($$ SELECT merge_speakers('Ann', 'Ann') $$);
+SELECT attempt($$ SELECT rename_speaker('Nobody', 'Dee') $$);
+DELETE FROM speaker.speakers WHERE name = 'Cy';

@@ -1,9 +1,10 @@
 -- The extension, an ordinary role that does everything below, and one that only reads.
 SET client_min_messages = warning;
 CREATE EXTENSION pg_speaker CASCADE;
-DROP ROLE IF EXISTS regress_app, regress_reader;
+DROP ROLE IF EXISTS regress_app, regress_reader, regress_stranger;
 CREATE ROLE regress_app;
 CREATE ROLE regress_reader;
+CREATE ROLE regress_stranger;
 SELECT speaker.grant_access('regress_app');
 SELECT speaker.grant_access('regress_reader', 'read');
 SELECT speaker.grant_access('regress_reader', 'everything');
@@ -31,9 +32,15 @@ INSERT INTO files VALUES ('meeting', decode(:'bytes', 'base64'));
 INSERT INTO files VALUES ('interview', decode(:'bytes', 'base64'));
 \set bytes `base64 -w0 $FIXTURES/enrol/awb.flac`
 INSERT INTO files VALUES ('awb', decode(:'bytes', 'base64'));
+\set bytes `base64 -w0 $FIXTURES/enrol/rms.flac`
+INSERT INTO files VALUES ('rms', decode(:'bytes', 'base64'));
 -- A WAV file of known bytes: 16-bit mono at 16 kHz, of the meeting's first seconds.
 INSERT INTO files SELECT 'wav', audio_clip(audio, 0, 4) FROM files WHERE name = 'meeting';
 INSERT INTO files SELECT 'silence', substring(audio FOR 44) || decode(repeat('00', 128000), 'hex') FROM files WHERE name = 'wav';
+
+GRANT SELECT ON files TO regress_reader;
+CREATE FUNCTION audio(name text) RETURNS bytea LANGUAGE sql STABLE STRICT
+RETURN (SELECT f.audio FROM files AS f WHERE f.name = $1);
 
 CREATE TABLE documents (name text PRIMARY KEY, segments text);
 GRANT SELECT ON documents TO regress_app;
@@ -41,5 +48,11 @@ GRANT SELECT ON documents TO regress_app;
 INSERT INTO documents VALUES ('meeting', :'text');
 \set text `cat $FIXTURES/interview.rttm`
 INSERT INTO documents VALUES ('interview', :'text');
+\set text `cat $FIXTURES/interview.whisper.json`
+INSERT INTO documents VALUES ('interview.whisper', :'text');
 
 SELECT name, i.* FROM files, audio_info(audio) AS i ORDER BY name;
+
+-- The model that comes with the extension, and nothing else yet.
+SELECT id, name, version, dim, utterance_threshold, speaker_threshold, centroid_threshold FROM speaker.models;
+SELECT * FROM speaker.status;
