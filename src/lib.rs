@@ -10,7 +10,9 @@ mod backend;
 mod datum;
 mod error;
 mod interrupts;
+mod lease;
 mod settings;
+mod source;
 
 pg_module_magic!();
 
@@ -31,8 +33,13 @@ extension_sql_file!(
         api::sums::speaker::mean_of
     ]
 );
-extension_sql_file!("../sql/centroids.sql", name = "centroids", requires = ["tables", "centroid_aggregates"]);
-extension_sql_file!("../sql/ingest.sql", name = "ingest", requires = ["centroids"]);
+extension_sql_file!("../sql/errors.sql", name = "errors", requires = ["tables"]);
+extension_sql_file!("../sql/models.sql", name = "models", requires = ["errors"]);
+extension_sql_file!("../sql/recordings.sql", name = "recordings", requires = ["models"]);
+extension_sql_file!("../sql/centroids.sql", name = "centroids", requires = ["recordings", "centroid_aggregates"]);
+extension_sql_file!("../sql/ledger.sql", name = "ledger", requires = ["centroids"]);
+extension_sql_file!("../sql/backfill.sql", name = "backfill", requires = ["ledger"]);
+extension_sql_file!("../sql/ingest.sql", name = "ingest", requires = ["backfill"]);
 extension_sql_file!("../sql/label.sql", name = "label", requires = ["ingest"]);
 extension_sql_file!("../sql/identify.sql", name = "identify", requires = ["label"]);
 extension_sql_file!("../sql/cluster.sql", name = "cluster", requires = ["identify"]);
