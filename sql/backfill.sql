@@ -39,7 +39,7 @@ LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
 #variable_conflict use_column
 DECLARE
     ids bigint[] := '{}';
-    lease CONSTANT int := nextval('speaker.lease_seq');
+    claimed CONSTANT int := nextval('speaker.lease_seq');
 BEGIN
     PERFORM speaker.recover(model_id);
     IF EXISTS (SELECT FROM speaker.embedding_jobs AS j
@@ -71,18 +71,18 @@ BEGIN
         PERFORM speaker.leave_backfill();
         RETURN NULL;
     END IF;
-    PERFORM speaker.hold_lease(lease);
+    PERFORM speaker.hold_lease(claimed);
     UPDATE speaker.embedding_jobs AS j
-    SET status = 'running', lease = claim.lease, error_code = NULL, error = NULL, next_attempt_at = NULL
+    SET status = 'running', lease = claimed, error_code = NULL, error = NULL, next_attempt_at = NULL
     WHERE j.model_id = claim.model_id AND j.segment_id = ANY (ids);
-    RETURN lease;
+    RETURN claimed;
 END
 $$;
 COMMENT ON FUNCTION speaker.claim(int, int, bigint[]) IS
     'Claims a batch, or one suspect, and returns the lease; NULL where nothing is due. To be committed before the work.';
 
 CREATE FUNCTION speaker.work(lease int, model_id int)
-RETURNS TABLE (tried bigint, embedded bigint, sqlstate text, message text)
+RETURNS TABLE (tried bigint, embedded bigint, server_error text, message text)
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
 #variable_conflict use_column
 DECLARE
@@ -97,10 +97,10 @@ BEGIN
         RETURN NEXT;
         RETURN;
     EXCEPTION WHEN OTHERS THEN
-        sqlstate := SQLSTATE;
+        server_error := SQLSTATE;
         message := SQLERRM;
     END;
-    IF left(sqlstate, 2) IN ('53', '58', 'F0') OR sqlstate IN ('40001', '40P01', '55P03') THEN
+    IF left(server_error, 2) IN ('53', '58', 'F0') OR server_error IN ('40001', '40P01', '55P03') THEN
         -- Memory, disk, configuration, or a lock: no segment's fault.
         UPDATE speaker.embedding_jobs AS j SET status = 'pending', lease = NULL
         WHERE j.model_id = work.model_id AND j.segment_id = ANY (ids);
@@ -125,13 +125,13 @@ BEGIN
             WHERE s.id = work.id;
         END;
     END LOOP;
-    sqlstate := NULL;
+    server_error := NULL;
     message := NULL;
     RETURN NEXT;
 END
 $$;
 COMMENT ON FUNCTION speaker.work(int, int) IS
-    'Embeds what was claimed under a lease. sqlstate and message: what went wrong with the server rather than with a segment; the claim is taken back.';
+    'Embeds what was claimed under a lease. server_error and message: what went wrong with the server rather than with a segment; the claim is taken back.';
 
 -- No SET search_path here: a procedure that has one cannot commit. So every name is qualified.
 CREATE PROCEDURE backfill_embeddings(
@@ -175,8 +175,8 @@ BEGIN
         SELECT * INTO batch FROM speaker.work(lease, chosen);
         COMMIT;
         PERFORM speaker.leave_backfill();
-        IF batch.sqlstate IS NOT NULL THEN
-            RAISE EXCEPTION USING ERRCODE = batch.sqlstate, MESSAGE = batch.message;
+        IF batch.server_error IS NOT NULL THEN
+            RAISE EXCEPTION USING ERRCODE = batch.server_error, MESSAGE = batch.message;
         END IF;
 
         done := done + batch.tried;

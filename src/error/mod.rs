@@ -108,7 +108,7 @@ pub fn raise<T>(body: impl FnOnce() -> Result<T, Report>) -> T {
 
 /// Raises an error of the catalogue.
 pub fn raise_code(code: &'static ErrorCode, message: &str, hint: &str) -> ! {
-    ErrorReport::new(code.sqlstate, message, code.code).set_hint(hint).report(PgLogLevel::ERROR);
+    ErrorReport::new(code.sqlstate, message.to_owned(), code.code).set_hint(hint.to_owned()).report(PgLogLevel::ERROR);
     unreachable!("reporting an error does not return")
 }
 
