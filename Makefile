@@ -94,8 +94,11 @@ accept: start ## Acceptance figures on real speech (SPEECH_DIR=folder)
 	@$(VENV)/bin/python tests/accept/accept.py "$$($(SERVER) conninfo) dbname=accept" $(PG_INSTALL)/bin/psql "$(SPEECH_DIR)"; \
 	status=$$?; $(SERVER) stop; exit $$status
 
+faults: install test-venv ## Backfills that are killed, and calls that are cancelled (SEED=number)
+	@$(BUILD)/venv-tests/bin/python tests/faults/faults.py tools/server $(PG_INSTALL)/bin $(abspath $(BUILD))/faults
+
 clean: ## Remove what was built, but not what was fetched
 	-@$(SERVER) stop 2>/dev/null
 	rm -rf $(TARGET) $(BUILD)/pg* $(BUILD)/models
 
-.PHONY: help setup install start stop psql demo check lint-extension test-venv test accept clean
+.PHONY: help setup install start stop psql demo check lint-extension test-venv test accept faults clean

@@ -201,7 +201,8 @@ BEGIN
         CASE WHEN num_nonnulls(r.audio, r.audio_lo, r.audio_path) = 1
              THEN speaker.source_hash(r.sha256, w.start_time, w.end_time) END,
         x.embedding, x.speech_s,
-        CASE WHEN w.rejected IS NOT NULL THEN 'rejected' WHEN x.id IS NULL OR x.error_code = 'missing_audio' THEN 'missing_audio'
+        CASE WHEN w.rejected IS NOT NULL THEN 'rejected' WHEN x.id IS NULL OR x.error_code IN ('missing_audio', 'files_forbidden', 'file_path', 'audio_unreadable')
+             THEN 'missing_audio'
              WHEN x.error_code IS NULL THEN 'success' WHEN x.permanent THEN 'rejected' ELSE 'fail' END,
         CASE WHEN w.rejected IS NOT NULL THEN 'segment_empty' WHEN x.id IS NULL THEN 'missing_audio' ELSE x.error_code END,
         CASE WHEN x.id IS NULL THEN coalesce(w.rejected, format('recording %s has no audio', r.id)) ELSE x.error END
