@@ -21,6 +21,10 @@ ifeq ($(LIBCLANG_PATH)$(wildcard /usr/lib/llvm-*/lib/libclang.so /usr/lib/llvm-*
 BINDGEN = LIBCLANG_PATH=$(SITE)/clang/native BINDGEN_EXTRA_CLANG_ARGS="-isystem $$(gcc -print-file-name=include)"
 endif
 
+# libopus is built with cmake: the machine's if there is one, the wheel's otherwise.
+export PATH := $(PATH):$(CURDIR)/$(VENV)/bin
+CMAKE = $(if $(shell command -v cmake),,$(VENV)/.done)
+
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
@@ -70,7 +74,7 @@ demo: start ## Unknown voices become named people (AUDIO=folder for your own fil
 
 # Tests ----------------------------------------------------------------------------------------------------------------
 
-check: ## Format, lint and core tests, without a server
+check: $(CMAKE) ## Format, lint and core tests, without a server
 	cargo fmt --all --check
 	cargo clippy --quiet -p speaker_core -p speaker_onnx -p pg_speaker_schema --all-targets -- -D warnings
 	cargo test --quiet -p speaker_core
