@@ -33,11 +33,16 @@ pub fn default_model() -> String {
 
 static MAX_AUDIO_BYTES: GucSetting<i32> = GucSetting::<i32>::new(100 * 1024);
 static MAX_AUDIO_SECONDS: GucSetting<f64> = GucSetting::<f64>::new(6.0 * 3600.0);
+static MAX_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(512 * 1024);
 
 /// The limits of one decode.
 pub fn audio_limits() -> Limits {
-    // The unit of MAX_AUDIO_BYTES is kB, as PostgreSQL's own memory settings.
-    Limits { max_bytes: MAX_AUDIO_BYTES.get() as u64 * 1024, max_seconds: MAX_AUDIO_SECONDS.get() }
+    // Their unit is kB, as of PostgreSQL's own memory settings.
+    Limits {
+        max_bytes: MAX_AUDIO_BYTES.get() as u64 * 1024,
+        max_seconds: MAX_AUDIO_SECONDS.get(),
+        max_memory: MAX_MEMORY.get() as u64 * 1024,
+    }
 }
 
 static AUDIO_DIR: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
@@ -120,6 +125,16 @@ pub fn declare() {
         86_400.0 * 7.0,
         GucContext::Suset,
         GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"speaker.max_memory",
+        c"Most memory for the samples of segments in flight.",
+        c"An hour of one segment takes 220 MB. What runs over it is an error of that segment.",
+        &MAX_MEMORY,
+        1024,
+        16 * 1024 * 1024,
+        GucContext::Suset,
+        GucFlags::UNIT_KB,
     );
     GucRegistry::define_string_guc(
         c"speaker.audio_dir",

@@ -136,6 +136,7 @@ fn span(error: &SpanError) -> &'static ErrorCode {
         SpanError::NotFinite { .. } | SpanError::Negative { .. } => &SEGMENT_INVALID_TIME,
         SpanError::EndNotAfterStart { .. } => &SEGMENT_EMPTY,
         SpanError::BeyondEnd { .. } => &SEGMENT_BEYOND_END,
+        SpanError::TooMuchMemory { .. } => &AUDIO_TOO_MUCH_MEMORY,
     }
 }
 

@@ -100,7 +100,7 @@ def fill(server, database):
         return ids(owner, "SELECT id FROM speaker.segments WHERE run_id > %s", [RECORDINGS])
 
 
-def ids(connection, query, parameters=()):
+def ids(connection, query, parameters=None):
     return {row[0] for row in connection.execute(query, parameters)}
 
 
@@ -129,19 +129,21 @@ def run(server, database, disturb):
     sessions = [threading.Thread(target=backfill, args=(server, database, finished)) for _ in range(2)]
     for session in sessions:
         session.start()
-    disturb(database)
-    deadline = time.monotonic() + 600
-    while time.monotonic() < deadline:
-        with server.patient(database) as watcher:
-            try:
-                if not open_jobs(watcher):
-                    break
-            except psycopg.OperationalError:
-                pass
-        time.sleep(0.5)
-    finished.set()
-    for session in sessions:
-        session.join()
+    try:
+        disturb(database)
+        deadline = time.monotonic() + 600
+        while time.monotonic() < deadline:
+            with server.patient(database) as watcher:
+                try:
+                    if not open_jobs(watcher):
+                        break
+                except psycopg.OperationalError:
+                    pass
+            time.sleep(0.5)
+    finally:
+        finished.set()
+        for session in sessions:
+            session.join()
 
 
 def disturber(server, chance, counts):

@@ -19,14 +19,18 @@ pub(super) struct Cutter<'a> {
     passed: u64,
     /// The last samples that passed: those from `passed - held.len()` on.
     held: Vec<f32>,
+    /// The most samples to hold.
+    most: usize,
+    max_bytes: u64,
 }
 
 impl<'a> Cutter<'a> {
-    pub(super) fn new(spans: &'a [Span]) -> Self {
+    pub(super) fn new(spans: &'a [Span], max_bytes: u64) -> Self {
         let by_start = spans.iter().enumerate().map(|(index, span)| (sample_at(span.start_s), index)).collect();
         let by_end =
             spans.iter().enumerate().map(|(index, span)| (span.end_s.map_or(u64::MAX, sample_at), index)).collect();
-        Self { spans, by_start, by_end, passed: 0, held: Vec::new() }
+        let most = usize::try_from(max_bytes / size_of::<f32>() as u64).unwrap_or(usize::MAX);
+        Self { spans, by_start, by_end, passed: 0, held: Vec::new(), most, max_bytes }
     }
 
     /// Whether every span has been delivered.
@@ -51,7 +55,19 @@ impl<'a> Cutter<'a> {
             sink(index, Ok(self.audio(start, end)))?;
         }
         self.release();
+        while self.held.len() > self.most {
+            self.give_up_first(sink)?;
+        }
         ControlFlow::Continue(())
+    }
+
+    /// Gives up the span that holds the most: the one that began first.
+    fn give_up_first(&mut self, sink: Sink) -> ControlFlow<()> {
+        let Some(&(_, index)) = self.by_start.first() else { return ControlFlow::Continue(()) };
+        let Span { start_s, end_s } = self.spans[index];
+        self.forget(end_s.map_or(u64::MAX, sample_at), index);
+        self.release();
+        sink(index, Err(SpanError::TooMuchMemory { start_s, end_s, max_bytes: self.max_bytes }))
     }
 
     /// The stream has ended: delivers what is left, in the order that was asked for.
@@ -140,7 +156,7 @@ mod tests {
             out.push((index, audio));
             ControlFlow::Continue(())
         };
-        let mut cutter = Cutter::new(spans);
+        let mut cutter = Cutter::new(spans, u64::MAX);
         let mut most = 0;
         for samples in ramp(sample_at(seconds)).chunks(block) {
             assert!(cutter.push(samples, &mut sink).is_continue());
@@ -172,7 +188,7 @@ mod tests {
     fn spans_come_as_soon_as_they_are_complete() {
         let spans = [span(0.5, 2.0), span(0.5, 1.0)];
         let mut order = Vec::new();
-        let mut cutter = Cutter::new(&spans);
+        let mut cutter = Cutter::new(&spans, u64::MAX);
         let mut sink = |index: usize, _| {
             order.push(index);
             ControlFlow::Continue(())
@@ -225,7 +241,26 @@ mod tests {
             calls += 1;
             ControlFlow::Break(())
         };
-        assert!(Cutter::new(&spans).push(&ramp(16_000), &mut sink).is_break());
+        assert!(Cutter::new(&spans, u64::MAX).push(&ramp(16_000), &mut sink).is_break());
         assert_eq!(calls, 1);
+    }
+
+    #[test]
+    fn a_span_over_the_budget_is_given_up_and_the_others_are_not() {
+        let spans = [span(0.0, 1.0), span(0.5, None), span(1.2, 1.4), span(4.0, 4.5)];
+        let mut out = Vec::new();
+        let mut sink = |index: usize, audio: Result<Mono16k, SpanError>| {
+            out.push((index, audio.map(|mono| mono.samples().len())));
+            ControlFlow::Continue(())
+        };
+        // Room for a second and a half.
+        let mut cutter = Cutter::new(&spans, 24_000 * 4);
+        for samples in ramp(80_000).chunks(1000) {
+            assert!(cutter.push(samples, &mut sink).is_continue());
+            assert!(cutter.held.len() <= 24_000);
+        }
+        assert!(cutter.is_done());
+        let gone = SpanError::TooMuchMemory { start_s: 0.5, end_s: None, max_bytes: 96_000 };
+        assert_eq!(out, [(0, Ok(16_000)), (2, Ok(3200)), (1, Err(gone)), (3, Ok(8000))]);
     }
 }

@@ -26,7 +26,7 @@ pub fn decode_spans(
     let mut stream = Stream::open(source, limits, check)?;
     let mut resampler = None;
     let mut ready = Vec::new();
-    let mut cutter = Cutter::new(spans);
+    let mut cutter = Cutter::new(spans, limits.max_memory);
     while !cutter.is_done() {
         let Some(packet) = stream.next_packet(check)? else {
             if let Some(last) = resampler.take() {

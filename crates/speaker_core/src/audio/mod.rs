@@ -77,10 +77,13 @@ pub struct Limits {
     /// The longest audio, in seconds as decoded. This is the limit that counts: ten kilobytes can hold hours of
     /// silence.
     pub max_seconds: f64,
+    /// The most memory, in bytes, that samples of spans in flight may take. A span that is still open when it is used
+    /// up is an error of that span alone, the one that began first.
+    pub max_memory: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_bytes: 100 * 1024 * 1024, max_seconds: 6.0 * 3600.0 }
+        Self { max_bytes: 100 * 1024 * 1024, max_seconds: 6.0 * 3600.0, max_memory: 512 * 1024 * 1024 }
     }
 }

@@ -43,6 +43,9 @@ pub enum SpanError {
 
     #[error("span from {start_s} s to {} is beyond the end of the audio at {audio_s:.2} s", end(.end_s))]
     BeyondEnd { start_s: f64, end_s: Option<f64>, audio_s: f64 },
+
+    #[error("span from {start_s} s to {} needs more than the {max_bytes} bytes of memory that are allowed", end(.end_s))]
+    TooMuchMemory { start_s: f64, end_s: Option<f64>, max_bytes: u64 },
 }
 
 fn end(end_s: &Option<f64>) -> String {
