@@ -25,8 +25,8 @@ pub enum SqlError {
     #[error("element {position} of {argument} is NULL")]
     NullElement { argument: &'static str, position: usize },
 
-    #[error("{argument} is {got}, but must be at least 1")]
-    NotPositive { argument: &'static str, got: i32 },
+    #[error("{argument} is {got}, but must be at least {least}")]
+    TooSmall { argument: &'static str, got: i32, least: i32 },
 
     #[error("{argument} is \"{got}\", not {choices}")]
     Choice { argument: &'static str, got: String, choices: &'static str },
@@ -294,7 +294,7 @@ fn sql(error: &SqlError) -> Entry {
         SqlError::NullElement { .. } => {
             permanent("null_element", ERRCODE_NULL_VALUE_NOT_ALLOWED, "Leave the element out of the array.")
         }
-        SqlError::NotPositive { .. } | SqlError::Choice { .. } => permanent(
+        SqlError::TooSmall { .. } | SqlError::Choice { .. } => permanent(
             "invalid_argument",
             ERRCODE_INVALID_PARAMETER_VALUE,
             "See the function's comment for its arguments.",
