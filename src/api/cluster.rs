@@ -27,8 +27,8 @@ fn hdbscan(
         let points = matrix(embeddings.ok_or(SqlError::Null { argument: "embeddings" })?)?;
         let min_cluster_size = min_cluster_size.ok_or(SqlError::Null { argument: "min_cluster_size" })?;
         let params = HdbscanParams {
-            min_cluster_size: positive("min_cluster_size", min_cluster_size)?,
-            min_samples: min_samples.map(|n| positive("min_samples", n)).transpose()?,
+            min_cluster_size: at_least(2, "min_cluster_size", min_cluster_size)?,
+            min_samples: min_samples.map(|n| at_least(1, "min_samples", n)).transpose()?,
             cluster_selection_epsilon,
             selection: match cluster_selection_method {
                 "eom" => Selection::Eom,
@@ -75,11 +75,9 @@ fn matrix(embeddings: Array<Vector>) -> Result<Array2<f32>, Report> {
     Ok(Array2::from_shape_vec((rows, dim), values).expect("every row has dim values"))
 }
 
-fn positive(argument: &'static str, value: i32) -> Result<usize, Report> {
-    usize::try_from(value)
-        .ok()
-        .filter(|value| *value > 0)
-        .ok_or_else(|| SqlError::NotPositive { argument, got: value }.into())
+fn at_least(least: i32, argument: &'static str, got: i32) -> Result<usize, Report> {
+    let value = usize::try_from(got).ok().filter(|_| got >= least);
+    value.ok_or_else(|| SqlError::TooSmall { argument, got, least }.into())
 }
 
 extension_sql!(

@@ -48,6 +48,15 @@ impl Candidates {
         }
     }
 
+    /// Learns that these dot products exist, without their ids: each still has to be offered.
+    pub(super) fn raise_floor(&mut self, point: usize, dots: impl Iterator<Item = f32>) {
+        let mut dots: Vec<f32> = dots.collect();
+        if dots.len() >= self.keep {
+            let (_, &mut dot, _) = dots.select_nth_unstable_by(self.keep - 1, |a, b| b.total_cmp(a));
+            self.floors[point] = self.floors[point].max(self.guard.floor_of_dot(dot));
+        }
+    }
+
     /// What is left of a point's candidates; includes its exact nearest.
     pub(super) fn survivors(&self, point: usize) -> impl Iterator<Item = u32> + '_ {
         let taken = &self.slots[point * self.room..][..self.len[point]];

@@ -28,6 +28,15 @@ impl<'a> Crew<'a> {
         }
     }
 
+    /// For loops of small steps: asks every few thousand of them.
+    pub(super) fn check_at(&self, step: usize) -> Result<(), ClusterError> {
+        const EVERY: usize = 2048;
+        match step % EVERY {
+            0 => self.check(),
+            _ => Ok(()),
+        }
+    }
+
     /// Runs `work` once for each of `0..tasks`, in no fixed order, and returns the state of each thread that took part.
     ///
     /// A task should take a few milliseconds at most: interruption is noticed between tasks.

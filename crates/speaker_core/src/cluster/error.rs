@@ -1,11 +1,11 @@
 //! What can be wrong with the points or the parameters of a clustering.
 
-/// Errors carry positions and sizes, never the vectors.
+/// Errors carry positions and sizes, never the vectors. `row` counts from 0, messages from 1.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ClusterError {
-    #[error("vector {row} has a component that is not finite")]
+    #[error("vector {} has a component that is not finite", .row + 1)]
     NotFinite { row: usize },
-    #[error("vector {row} has no direction: its norm is zero")]
+    #[error("vector {} has no direction: its norm is zero", .row + 1)]
     ZeroNorm { row: usize },
     #[error("min_cluster_size is {got}, but at least 2 is required")]
     MinClusterSize { got: usize },

@@ -23,6 +23,7 @@
 //! have no direction are refused, not labelled as scikit-learn does.
 
 mod adjacency;
+mod arrange;
 mod bridges;
 mod candidates;
 mod condense;
@@ -30,12 +31,14 @@ mod core_distance;
 mod crew;
 mod error;
 mod groups;
+mod horizon;
 mod knn;
 mod mst;
 mod plot;
 mod predict;
 mod prim;
 mod rows;
+mod scan;
 mod select;
 mod tile;
 mod union_find;
@@ -46,6 +49,7 @@ use crate::Check;
 use core_distance::CoreDistances;
 use crew::Crew;
 use groups::Groups;
+use knn::Survey;
 use mst::Reachability;
 use rows::{Points, UnitRows};
 use select::Selected;
@@ -117,8 +121,7 @@ pub fn hdbscan_with_prediction_data(
     let n = points.nrows();
     let min_samples = params.validate()?;
     let crew = Crew::new(params.threads, check);
-    crew.check()?;
-    let rows = UnitRows::new(points)?;
+    let rows = UnitRows::new(points, &crew)?;
     if n < params.min_cluster_size {
         return Ok((Clustering::all_noise(n), PredictionData::all_noise(n, min_samples)));
     }
@@ -126,19 +129,20 @@ pub fn hdbscan_with_prediction_data(
         return Err(ClusterError::TooFewPoints { min_samples, points: n });
     }
 
-    let groups = Groups::of_equal_rows(&rows);
+    let mut groups = Groups::of_equal_rows(&rows, &crew)?;
+    let order = arrange::by_nearest_centre(Points::new(&rows, groups.firsts()), &crew)?;
+    groups.arrange(&order);
     let points = Points::new(&rows, groups.firsts());
-    let neighbours = knn::mutual(points, list_length(min_samples), &crew)?;
+    let Survey { neighbours, horizon } = knn::survey(points, list_length(min_samples), &crew)?;
     let core = CoreDistances::new(points, &groups, &neighbours, min_samples, &crew)?;
     let graph = Reachability { points, core: &core.clustering, neighbours: &neighbours };
-    let tree = mst::minimum_spanning_tree(graph, &crew)?;
-    crew.check()?;
-    let steps = prim::in_order_of_prim(graph, &groups, &tree);
-    drop((neighbours, tree));
+    let tree = mst::minimum_spanning_tree(graph, &horizon, &crew)?;
+    let steps = prim::in_order_of_prim(graph, &groups, &tree, &crew)?;
+    drop((neighbours, horizon, tree));
     crew.check()?;
     let tree = condense::condense(steps, params.min_cluster_size);
     let selected = Selected::new(&tree, params);
-    let clustering = select::label(&tree, &selected, params);
+    let clustering = select::label(&tree, &selected);
     let prediction_data = PredictionData::new(min_samples, groups.spread(&core.prediction), &tree, &selected);
     Ok((clustering, prediction_data))
 }

@@ -6,6 +6,7 @@
 
 use super::bridges;
 use super::crew::Crew;
+use super::horizon::Horizon;
 use super::knn::Neighbours;
 use super::rows::Points;
 use super::union_find::UnionFind;
@@ -34,7 +35,7 @@ impl<'a> Reachability<'a> {
     }
 
     /// Edges from a point to points not listed weigh at least this.
-    fn unlisted(&self, i: usize) -> f64 {
+    pub(super) fn unlisted(&self, i: usize) -> f64 {
         self.neighbours.radius(i).max(self.core[i])
     }
 }
@@ -56,16 +57,25 @@ impl Edge {
         self.weight.total_cmp(&other.weight).then((self.a, self.b).cmp(&(other.a, other.b)))
     }
 
+    /// The edge as one between groups of points.
+    pub(super) fn between(&self, group: &[u32]) -> (f64, u32, u32) {
+        (self.weight, group[self.a as usize], group[self.b as usize])
+    }
+
     pub(super) fn ends(&self) -> (usize, usize) {
         (self.a as usize, self.b as usize)
     }
 }
 
-pub(super) fn minimum_spanning_tree(graph: Reachability, crew: &Crew) -> Result<Vec<Edge>, ClusterError> {
+pub(super) fn minimum_spanning_tree(
+    graph: Reachability,
+    horizon: &Horizon,
+    crew: &Crew,
+) -> Result<Vec<Edge>, ClusterError> {
     let mut joined = UnionFind::new(graph.points.len());
     let mut tree = provable_edges(graph, &mut joined, crew)?;
     if joined.sets() > 1 {
-        tree.extend(bridges::between_components(graph, joined, crew)?);
+        tree.extend(bridges::between_components(graph, horizon, joined, crew)?);
     }
     Ok(tree)
 }
@@ -75,11 +85,11 @@ fn provable_edges(graph: Reachability, joined: &mut UnionFind, crew: &Crew) -> R
     let n = graph.points.len();
     let mut tree = Vec::with_capacity(n.saturating_sub(1));
     loop {
-        crew.check()?;
         // Per component (at its root): the lightest listed edge that leaves it, and a bound on what is not listed.
         let mut lightest: Vec<Option<Edge>> = vec![None; n];
         let mut bound = vec![f64::INFINITY; n];
         for i in 0..n {
+            crew.check_at(i)?;
             let root = joined.find(i);
             for (j, distance) in graph.neighbours.of(i) {
                 // Lists ascend by distance, and no edge weighs less than its distance.

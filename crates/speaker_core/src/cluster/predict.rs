@@ -6,8 +6,9 @@
 //! way of counting). As there, core distances of the old points are those of m points *with* themselves, one
 //! neighbour nearer than in the clustering.
 //!
-//! Where the two differ: a clustering whose only cluster is the root predicts that cluster (there: noise, with a
-//! warning), and a new point that coincides with old ones has probability 1 (there: 0 if the cluster has duplicates).
+//! Where the two differ: if the root is the cluster, new points belong to it from the same density on as the old ones
+//! (there, it predicts noise or other clusters than it found), and a new point that coincides with an old one has
+//! probability 1 (there: 0 if the cluster has duplicates).
 //!
 //! Not done: the old clusters never change. Points that would form a cluster of their own are noise until the next
 //! `hdbscan`.
@@ -52,6 +53,8 @@ pub struct ClusterFacts {
     pub label: i32,
     /// The density at which that selected cluster's last point left it; 0 if there is none.
     pub longest: f64,
+    /// The density from which on points here are labelled: 0 unless the root is the cluster.
+    pub least: f64,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -65,16 +68,16 @@ pub struct Prediction {
 
 impl PredictionData {
     pub(super) fn new(min_samples: usize, core_distances: Vec<f64>, tree: &CondensedTree, selected: &Selected) -> Self {
+        let root_from = selected.root_from.unwrap_or(f64::INFINITY);
         let mut clusters: Vec<ClusterFacts> = Vec::with_capacity(tree.nodes.len());
         for (id, node) in tree.nodes.iter().enumerate() {
-            // The outermost selected cluster.
-            let above = node.parent.map(|parent| clusters[parent as usize]).filter(|parent| parent.label >= 0);
-            let (label, longest) = match (above, selected.labels[id]) {
-                (Some(above), _) => (above.label, above.longest),
-                (None, Some(label)) => (label, node.death),
-                (None, None) => (-1, 0.0),
+            let above = node.parent.map(|parent| clusters[parent as usize]);
+            let (label, longest, least) = match (selected.labels[id], above) {
+                (Some(label), _) => (label, node.death, if id == 0 { root_from } else { 0.0 }),
+                (None, Some(above)) => (above.label, above.longest, above.least),
+                (None, None) => (-1, 0.0, 0.0),
             };
-            clusters.push(ClusterFacts { parent: node.parent, birth: node.birth, label, longest });
+            clusters.push(ClusterFacts { parent: node.parent, birth: node.birth, label, longest, least });
         }
         PredictionData {
             min_samples,
@@ -93,7 +96,7 @@ impl PredictionData {
 
     pub(super) fn all_noise(n: usize, min_samples: usize) -> Self {
         let point = PointFacts { core_distance: 0.0, cluster: 0, lambda: 0.0 };
-        let root = ClusterFacts { parent: None, birth: 0.0, label: -1, longest: 0.0 };
+        let root = ClusterFacts { parent: None, birth: 0.0, label: -1, longest: 0.0, least: 0.0 };
         PredictionData { min_samples, points: vec![point; n], clusters: vec![root] }
     }
 
@@ -121,7 +124,7 @@ impl PredictionData {
             }
         }
         match cluster.label {
-            label @ 0.. => (label, membership(lambda, cluster.longest)),
+            label @ 0.. if lambda >= cluster.least => (label, membership(lambda, cluster.longest)),
             _ => (-1, 0.0),
         }
     }
@@ -142,13 +145,14 @@ pub fn predict(
     if new.nrows() > 0 && old.nrows() > 0 && new.ncols() != old.ncols() {
         return Err(ClusterError::Dimension { got: new.ncols(), expected: old.ncols() });
     }
-    let (old, new) = (UnitRows::new(old)?, UnitRows::new(new)?);
+    let crew = Crew::new(threads, check);
+    let (old, new) = (UnitRows::new(old, &crew)?, UnitRows::new(new, &crew)?);
     let (old_ids, new_ids) = (old.ids(), new.ids());
     let (old, new) = (Points::new(&old, &old_ids), Points::new(&new, &new_ids));
 
     let mut prediction = Prediction { labels: Vec::new(), probabilities: Vec::new(), neighbours: Vec::new() };
     let samples = data.min_samples.saturating_sub(1).max(1);
-    knn::one_way(new, old, 2 * samples, &Crew::new(threads, check), |_, lists| {
+    knn::one_way(new, old, 2 * samples, &crew, |_, lists| {
         for query in 0..lists.len() {
             // Fewer old points than asked for: the farthest stands in.
             let own_core = lists.distances(query).get(samples).copied().unwrap_or(lists.radius(query));

@@ -15,8 +15,10 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::adjacency::Adjacency;
+use super::crew::Crew;
 use super::groups::Groups;
 use super::mst::{Edge, Reachability};
+use super::ClusterError;
 
 /// An edge between rows, from the one already in the tree to the new one.
 #[derive(Clone, Copy)]
@@ -27,12 +29,14 @@ pub(super) struct Step {
 }
 
 /// The tree over all rows; `tree` is a minimum spanning tree over the groups.
-pub(super) fn in_order_of_prim(graph: Reachability, groups: &Groups, tree: &[Edge]) -> Vec<Step> {
+pub(super) fn in_order_of_prim(
+    graph: Reachability,
+    groups: &Groups,
+    tree: &[Edge],
+    crew: &Crew,
+) -> Result<Vec<Step>, ClusterError> {
     let rows = (0..groups.len()).map(|group| groups.size(group)).sum::<usize>();
     let mut steps = Vec::with_capacity(rows.saturating_sub(1));
-    if rows == 0 {
-        return steps;
-    }
     let edges = SparseGraph::new(graph, tree);
     // All members of a group are offered the same weights by the same sources, and only the first one taken offers
     // anything new. So one weight and one source per group will do.
@@ -40,8 +44,10 @@ pub(super) fn in_order_of_prim(graph: Reachability, groups: &Groups, tree: &[Edg
     let mut source = vec![0u32; groups.len()];
     let mut taken = vec![0usize; groups.len()];
     // (weight, row, group); weights are not negative, so their bits are in their order.
-    let mut heap = BinaryHeap::from([Reverse((f64::INFINITY.to_bits(), 0, 0))]);
+    let Some(start) = groups.firsts().iter().position(|&row| row == 0) else { return Ok(steps) };
+    let mut heap = BinaryHeap::from([Reverse((f64::INFINITY.to_bits(), 0, start as u32))]);
     while let Some(Reverse((weight, row, group))) = heap.pop() {
+        crew.check_at(steps.len())?;
         let (weight, group) = (f64::from_bits(weight), group as usize);
         let members = groups.members(group);
         if weight != reach[group] || members.get(taken[group]) != Some(&row) {
@@ -67,7 +73,7 @@ pub(super) fn in_order_of_prim(graph: Reachability, groups: &Groups, tree: &[Edg
             heap.push(Reverse((reach[group].to_bits(), next, group as u32)));
         }
     }
-    steps
+    Ok(steps)
 }
 
 /// The neighbour lists, both ways, and the tree.

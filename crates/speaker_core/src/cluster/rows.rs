@@ -4,10 +4,13 @@
 //! (f32) or when two rows are compared (f64), so the memory stays near that of the caller's matrix.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::hash::{DefaultHasher, Hasher};
 use std::ops::Range;
 
-use ndarray::{ArrayView2, ArrayViewMut2};
+use ndarray::{Array2, ArrayView2, Axis, Slice};
 
+use super::crew::Crew;
 use super::ClusterError;
 
 pub(super) struct UnitRows<'a> {
@@ -19,7 +22,7 @@ pub(super) struct UnitRows<'a> {
 
 impl<'a> UnitRows<'a> {
     /// Refuses rows without a direction, and so many rows that positions in the neighbour lists would not fit 32 bits.
-    pub(super) fn new(points: ArrayView2<'a, f32>) -> Result<Self, ClusterError> {
+    pub(super) fn new(points: ArrayView2<'a, f32>, crew: &Crew) -> Result<Self, ClusterError> {
         let most = 1 << 24;
         if points.nrows() > most {
             return Err(ClusterError::TooMany { got: points.nrows(), most });
@@ -30,6 +33,7 @@ impl<'a> UnitRows<'a> {
         };
         let mut inverse_norm = Vec::with_capacity(points.nrows());
         for (row, values) in points.outer_iter().enumerate() {
+            crew.check_at(row)?;
             // f32 squares can neither overflow nor vanish in f64.
             let square: f64 = values.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
             if !square.is_finite() {
@@ -81,15 +85,30 @@ impl<'a> UnitRows<'a> {
         sums.iter().sum::<f64>().sqrt()
     }
 
+    /// Equal for equal rows, and hardly ever for others.
+    pub(super) fn fingerprint(&self, row: usize) -> u64 {
+        // Enough coordinates to tell embeddings apart.
+        const COORDINATES: usize = 32;
+        let (values, scale) = self.row(row);
+        let mut hasher = DefaultHasher::new();
+        for &x in values.iter().take(COORDINATES) {
+            hasher.write_u64(coordinate(x, scale).to_bits());
+        }
+        hasher.finish()
+    }
+
     /// A total order of the normalised rows in which equal rows, and only those, compare equal.
-    pub(super) fn compare(&self, i: usize, j: usize) -> std::cmp::Ordering {
+    pub(super) fn compare(&self, i: usize, j: usize) -> Ordering {
         let (a, scale_a) = self.row(i);
         let (b, scale_b) = self.row(j);
-        // Adding 0.0 turns -0.0 into 0.0: both are the same coordinate.
-        let pairs =
-            a.iter().zip(b).map(|(&x, &y)| (f64::from(x) * scale_a + 0.0).total_cmp(&(f64::from(y) * scale_b + 0.0)));
-        pairs.into_iter().find(|order| order.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
+        let mut pairs = a.iter().zip(b).map(|(&x, &y)| coordinate(x, scale_a).total_cmp(&coordinate(y, scale_b)));
+        pairs.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
     }
+}
+
+fn coordinate(x: f32, scale: f64) -> f64 {
+    // Adding 0.0 turns -0.0 into 0.0: both are the same coordinate.
+    f64::from(x) * scale + 0.0
 }
 
 /// Some of the rows, renumbered.
@@ -132,13 +151,33 @@ impl<'a> Points<'a> {
         self.rows.distance(self.ids[i] as usize, other.rows, other.ids[j] as usize)
     }
 
-    /// Copies points, normalised and rounded to f32, into the first rows of `panel`.
-    pub(super) fn gather(&self, points: Range<usize>, mut panel: ArrayViewMut2<f32>) {
-        for (&id, mut target) in self.ids[points].iter().zip(panel.outer_iter_mut()) {
-            let (values, scale) = self.rows.row(id as usize);
-            for (t, &x) in target.iter_mut().zip(values) {
-                *t = (f64::from(x) * scale) as f32;
+    /// Points as columns, normalised and rounded to f32.
+    pub(super) fn panel(&self, points: Range<usize>) -> Array2<f32> {
+        self.columns(self.ids[points].iter().copied())
+    }
+
+    /// As `panel`, of points here and there.
+    pub(super) fn select(&self, points: &[u32]) -> Array2<f32> {
+        self.columns(points.iter().map(|&point| self.ids[point as usize]))
+    }
+
+    fn columns(&self, ids: impl ExactSizeIterator<Item = u32>) -> Array2<f32> {
+        // By way of a strip that is one cache line wide: writing down the columns of the panel itself would miss the
+        // cache at every step.
+        const STRIP: usize = 16;
+        let mut panel = Array2::zeros((self.dim(), ids.len()));
+        let mut strip = Array2::zeros((self.dim(), STRIP));
+        let mut ids = ids;
+        for mut columns in panel.axis_chunks_iter_mut(Axis(1), STRIP) {
+            let width = columns.ncols();
+            for (mut column, id) in strip.columns_mut().into_iter().zip(ids.by_ref().take(width)) {
+                let (row, scale) = self.rows.row(id as usize);
+                for (to, &x) in column.iter_mut().zip(row) {
+                    *to = (f64::from(x) * scale) as f32;
+                }
             }
+            columns.assign(&strip.slice_axis(Axis(1), Slice::from(..width)));
         }
+        panel
     }
 }

@@ -12,6 +12,9 @@ const ROOT: usize = 0;
 pub(super) struct Selected {
     /// The label of each cluster that is selected itself.
     pub(super) labels: Vec<Option<i32>>,
+    /// If the root is the only one: the density from which on its points belong to it. The root holds everything, so
+    /// being in it says nothing; only its dense part is the cluster.
+    pub(super) root_from: Option<f64>,
 }
 
 impl Selected {
@@ -25,21 +28,11 @@ impl Selected {
         if epsilon > 0.0 && !chosen[ROOT] {
             chosen = merge_below(&tree.nodes, &chosen, epsilon, params.allow_single_cluster);
         }
-        let mut next = 0;
-        let labels = chosen
-            .into_iter()
-            .map(|chosen| {
-                chosen.then(|| {
-                    next += 1;
-                    next - 1
-                })
-            })
-            .collect();
-        Selected { labels }
-    }
-
-    pub(super) fn count(&self) -> usize {
-        self.labels.iter().flatten().count()
+        let mut numbers = 0..;
+        let labels = chosen.iter().map(|&chosen| if chosen { numbers.next() } else { None }).collect();
+        let alone = params.allow_single_cluster && chosen[ROOT] && chosen.iter().filter(|&&chosen| chosen).count() == 1;
+        let root_from = alone.then(|| if epsilon > 0.0 { 1.0 / epsilon } else { tree.nodes[ROOT].death });
+        Selected { labels, root_from }
     }
 }
 
@@ -104,7 +97,7 @@ fn merge_below(nodes: &[Node], chosen: &[bool], epsilon: f64, allow_root: bool) 
     merged
 }
 
-pub(super) fn label(tree: &CondensedTree, selected: &Selected, params: &HdbscanParams) -> Clustering {
+pub(super) fn label(tree: &CondensedTree, selected: &Selected) -> Clustering {
     let nodes = &tree.nodes;
     // The selected cluster that each cluster is or lies in. Where one selected cluster lies in another (see
     // `merge_below`), the inner one wins.
@@ -122,18 +115,11 @@ pub(super) fn label(tree: &CondensedTree, selected: &Selected, params: &HdbscanP
             deepest[parent as usize] = deepest[parent as usize].max(deepest[id]);
         }
     }
-    // The root holds everything, so being in it says nothing: only its dense part is the cluster.
-    let root_from = match params.cluster_selection_epsilon {
-        0.0 => nodes[ROOT].death,
-        epsilon => 1.0 / epsilon,
-    };
-    let root_alone = params.allow_single_cluster && selected.count() == 1;
-
     let n = tree.departures.len();
     let mut clustering = Clustering { labels: vec![-1; n], probabilities: vec![0.0; n], outlier_scores: vec![0.0; n] };
     for (point, departure) in tree.departures.iter().enumerate() {
         let cluster = home[departure.cluster as usize]
-            .filter(|&cluster| cluster != ROOT || (root_alone && departure.lambda >= root_from));
+            .filter(|&cluster| cluster != ROOT || selected.root_from.is_some_and(|from| departure.lambda >= from));
         if let Some((cluster, label)) = cluster.and_then(|cluster| Some((cluster, selected.labels[cluster]?))) {
             clustering.labels[point] = label;
             clustering.probabilities[point] = membership(departure.lambda, nodes[cluster].death);

@@ -1,4 +1,4 @@
-//! Blocked matrix products: the dot products of a block of points with another block, and the search for large ones.
+//! Blocked matrix products: the dot products of one panel of points with another.
 //!
 //! A dot product in f32 is only an estimate. For unit vectors of dimension d, summed in any order, it is off by at most
 //! (d + 2) u where u = 2^-24: d u from the summation, 2 u from rounding the two rows to f32 (Higham, Accuracy and
@@ -8,9 +8,11 @@
 use std::ops::Range;
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, Axis, Slice};
+use ndarray::{Array2, ArrayView2, Axis, Slice};
 
+use super::crew::Crew;
 use super::rows::Points;
+use super::ClusterError;
 
 /// The most by which a computed dot product can differ from the exact one.
 #[derive(Clone, Copy)]
@@ -38,71 +40,78 @@ impl Guard {
     }
 }
 
-/// Points per side of a tile: a product of a few milliseconds, whatever the dimension, whose result fits the L2 cache.
+/// The most points of a panel: the product of two takes a few milliseconds whatever the dimension, and fits the L2
+/// cache.
 pub(super) fn side(dim: usize) -> usize {
     const MULTIPLY_ADDS: usize = 1 << 26;
-    ((MULTIPLY_ADDS / dim.max(1)).isqrt() / 16 * 16).clamp(16, 512)
+    1 << (MULTIPLY_ADDS / dim.max(1)).isqrt().clamp(16, 512).ilog2()
 }
 
-/// One thread's workspace.
+/// All points as panels of `side` columns: a point's coordinates run down a column, which is how the matrix product
+/// wants to read both of its operands.
+pub(super) struct Panels {
+    pub(super) side: usize,
+    panels: Vec<Array2<f32>>,
+}
+
+impl Panels {
+    pub(super) fn new(points: Points, crew: &Crew) -> Result<Self, ClusterError> {
+        let side = side(points.dim());
+        let blocks = points.len().div_ceil(side);
+        let built = crew.run(blocks, Vec::new, |built, block| {
+            let range = block * side..points.len().min((block + 1) * side);
+            built.push((block, points.panel(range)));
+        })?;
+        let mut built: Vec<_> = built.into_iter().flatten().collect();
+        built.sort_unstable_by_key(|(block, _)| *block);
+        Ok(Panels { side, panels: built.into_iter().map(|(_, panel)| panel).collect() })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.panels.len()
+    }
+
+    pub(super) fn panel(&self, block: usize) -> ArrayView2<'_, f32> {
+        self.panels[block].view()
+    }
+
+    /// The points of a block.
+    pub(super) fn points(&self, block: usize) -> Range<usize> {
+        let first = block * self.side;
+        first..first + self.panels[block].ncols()
+    }
+}
+
+/// One thread's products.
 pub(super) struct Tile {
-    left: Array2<f32>,
-    right: Array2<f32>,
     dots: Array2<f32>,
-    /// Which block `right` holds: tasks come in an order that lets it be reused.
-    held: Option<usize>,
 }
 
 impl Tile {
-    pub(super) fn new(side: usize, dim: usize) -> Self {
-        Tile {
-            left: Array2::zeros((side, dim)),
-            right: Array2::zeros((side, dim)),
-            dots: Array2::zeros((side, side)),
-            held: None,
-        }
+    pub(super) fn new(side: usize) -> Self {
+        Tile { dots: Array2::zeros((side, side)) }
     }
 
-    /// Computes the dot products of one range of points of `a` with block `block` of `b`, which is the range `right`.
-    pub(super) fn multiply(&mut self, a: Points, left: Range<usize>, b: Points, right: Range<usize>, block: usize) {
-        let (m, n) = (left.len(), right.len());
-        a.gather(left, self.left.view_mut());
-        if self.held.replace(block) != Some(block) {
-            b.gather(right, self.right.view_mut());
-        }
-        let first = |count: usize| Slice::from(..count);
-        let left = self.left.slice_axis(Axis(0), first(m));
-        let right = self.right.slice_axis(Axis(0), first(n));
-        let mut dots = self.dots.slice_axis_mut(Axis(0), first(m));
-        general_mat_mul(1.0, &left, &right.t(), 0.0, &mut dots.slice_axis_mut(Axis(1), first(n)));
+    pub(super) fn multiply(&mut self, left: &ArrayView2<f32>, right: &ArrayView2<f32>) {
+        let mut dots = self.dots.slice_axis_mut(Axis(0), Slice::from(..left.ncols()));
+        let mut dots = dots.slice_axis_mut(Axis(1), Slice::from(..right.ncols()));
+        general_mat_mul(1.0, &left.t(), right, 0.0, &mut dots);
     }
 
+    /// A row is a point of the left panel, its entries are the points of the right one (and what is left of earlier,
+    /// larger products).
     pub(super) fn dots(&self, row: usize) -> &[f32] {
         self.dots.row(row).to_slice().unwrap_or_default()
     }
-}
 
-/// Calls `hit(column, dot)` where the dot product reaches the row's floor or the column's.
-///
-/// Hits are rare, so columns are first tested many at a time, in a form that compiles to vector instructions.
-pub(super) fn scan(dots: &[f32], row_floor: f32, column_floors: &[f32], mut hit: impl FnMut(usize, f32)) {
-    const WIDTH: usize = 32;
-    let mut column = 0;
-    for (dots, floors) in dots.chunks(WIDTH).zip(column_floors.chunks(WIDTH)) {
-        let any = dots.iter().zip(floors).fold(false, |any, (&dot, &floor)| any | (dot >= row_floor) | (dot >= floor));
-        if any {
-            for (offset, (&dot, &floor)) in dots.iter().zip(floors).enumerate() {
-                if dot >= row_floor || dot >= floor {
-                    hit(column + offset, dot);
-                }
-            }
-        }
-        column += WIDTH;
+    /// For a product of a panel with itself: makes no point near itself.
+    pub(super) fn clear_diagonal(&mut self) {
+        self.dots.diag_mut().fill(-1.0);
     }
 }
 
-/// The `task`-th pair (i, j), i <= j, of blocks, with j held while i runs.
-pub(super) fn block_pair(task: usize) -> (usize, usize) {
+/// The `task`-th pair (i, j), i <= j.
+pub(super) fn pair(task: usize) -> (usize, usize) {
     let mut j = ((8 * task + 1).isqrt() - 1) / 2;
     // isqrt is exact, but let the invariant j (j + 1) / 2 <= task not depend on it.
     while j * (j + 1) / 2 > task {
