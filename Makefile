@@ -98,8 +98,22 @@ accept: start ## Acceptance figures on real speech (SPEECH_DIR=folder)
 	@$(VENV)/bin/python tests/accept/accept.py "$$($(SERVER) conninfo) dbname=accept" $(PG_INSTALL)/bin/psql "$(SPEECH_DIR)"; \
 	status=$$?; $(SERVER) stop; exit $$status
 
+$(BUILD)/venv-formats/.done: tests/formats/requirements.txt
+	python3 -m venv $(BUILD)/venv-formats
+	$(BUILD)/venv-formats/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	chmod +x $(BUILD)/venv-formats/lib/python3*/site-packages/imageio_ffmpeg/binaries/ffmpeg-*
+	touch $@
+
+FFMPEG = $(realpath $(wildcard $(BUILD)/venv-formats/lib/python3*/site-packages/imageio_ffmpeg/binaries/ffmpeg-*))
+
+formats: start $(BUILD)/venv-formats/.done ## Every audio format through SQL, and three hours in one call (SPEECH_DIR=folder)
+	@$(SERVER) createdb formats
+	@$(VENV)/bin/python tests/formats/formats.py "$$($(SERVER) conninfo) dbname=formats" $(PG_INSTALL)/bin/psql $(FFMPEG) \
+	    $(BUILD)/formats $(SPEECH_DIR); \
+	status=$$?; $(SERVER) stop; exit $$status
+
 clean: ## Remove what was built, but not what was fetched
 	-@$(SERVER) stop 2>/dev/null
 	rm -rf $(TARGET) $(BUILD)/pg* $(BUILD)/models
 
-.PHONY: help setup install start stop psql demo check lint-extension test-venv test accept clean
+.PHONY: help setup install start stop psql demo check lint-extension test-venv test accept formats clean
