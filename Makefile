@@ -112,8 +112,15 @@ formats: start $(BUILD)/venv-formats/.done ## Every audio format through SQL, an
 	    $(BUILD)/formats $(SPEECH_DIR); \
 	status=$$?; $(SERVER) stop; exit $$status
 
+fuzz-smoke: start ## Damaged audio through the decoder and through SQL (SEED=number MINUTES=number)
+	@cargo build --quiet --release -p pg_speaker_fuzz
+	@$(SERVER) createdb fuzz
+	@$(VENV)/bin/python tests/fuzz/fuzz.py "$$($(SERVER) conninfo) dbname=fuzz" $(PG_INSTALL)/bin/psql $(BUILD)/pg$(PG)/data \
+	    $(TARGET)/release/pg_speaker_fuzz crates/speaker_core/tests/data $(BUILD)/fuzz $(or $(SEED),20261121) $(or $(MINUTES),3); \
+	status=$$?; $(SERVER) stop; exit $$status
+
 clean: ## Remove what was built, but not what was fetched
 	-@$(SERVER) stop 2>/dev/null
 	rm -rf $(TARGET) $(BUILD)/pg* $(BUILD)/models
 
-.PHONY: help setup install start stop psql demo check lint-extension test-venv test accept formats clean
+.PHONY: help setup install start stop psql demo check lint-extension test-venv test accept formats fuzz-smoke clean
