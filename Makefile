@@ -101,8 +101,29 @@ accept: start ## Acceptance figures on real speech (SPEECH_DIR=folder)
 faults: install test-venv ## Backfills that are killed, and calls that are cancelled (SEED=number)
 	@$(BUILD)/venv-tests/bin/python tests/faults/faults.py tools/server $(PG_INSTALL)/bin $(abspath $(BUILD))/faults
 
+$(BUILD)/venv-formats/.done: tests/formats/requirements.txt
+	python3 -m venv $(BUILD)/venv-formats
+	$(BUILD)/venv-formats/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	chmod +x $(BUILD)/venv-formats/lib/python3*/site-packages/imageio_ffmpeg/binaries/ffmpeg-*
+	touch $@
+
+FFMPEG = $(realpath $(wildcard $(BUILD)/venv-formats/lib/python3*/site-packages/imageio_ffmpeg/binaries/ffmpeg-*))
+
+formats: start $(BUILD)/venv-formats/.done ## Every audio format through SQL, and three hours in one call (SPEECH_DIR=folder)
+	@$(SERVER) createdb formats
+	@$(VENV)/bin/python tests/formats/formats.py "$$($(SERVER) conninfo) dbname=formats" $(PG_INSTALL)/bin/psql $(FFMPEG) \
+	    $(BUILD)/formats $(SPEECH_DIR); \
+	status=$$?; $(SERVER) stop; exit $$status
+
+fuzz-smoke: start ## Damaged audio through the decoder and through SQL (SEED=number MINUTES=number)
+	@cargo build --quiet --release -p pg_speaker_fuzz
+	@$(SERVER) createdb fuzz
+	@$(VENV)/bin/python tests/fuzz/fuzz.py "$$($(SERVER) conninfo) dbname=fuzz" $(PG_INSTALL)/bin/psql $(BUILD)/pg$(PG)/data \
+	    $(TARGET)/release/pg_speaker_fuzz crates/speaker_core/tests/data $(BUILD)/fuzz $(or $(SEED),20261121) $(or $(MINUTES),3); \
+	status=$$?; $(SERVER) stop; exit $$status
+
 clean: ## Remove what was built, but not what was fetched
 	-@$(SERVER) stop 2>/dev/null
 	rm -rf $(TARGET) $(BUILD)/pg* $(BUILD)/models
 
-.PHONY: help setup install start stop psql demo check lint-extension test-venv test accept faults clean
+.PHONY: help setup install start stop psql demo check lint-extension test-venv test accept faults formats fuzz-smoke clean

@@ -33,8 +33,8 @@ pub enum SqlError {
     #[error("{argument} is NULL")]
     Null { argument: &'static str },
 
-    #[error("{argument} is {got}, but must be at least 1")]
-    NotPositive { argument: &'static str, got: i32 },
+    #[error("{argument} is {got}, but must be at least {least}")]
+    TooSmall { argument: &'static str, got: i32, least: i32 },
 
     #[error("{argument} is \"{got}\", not {choices}")]
     Choice { argument: &'static str, got: String, choices: &'static str },
@@ -186,7 +186,7 @@ fn sql(error: &SqlError) -> &'static ErrorCode {
         SqlError::Lengths { .. } => &ARRAY_LENGTHS,
         SqlError::NullElement { .. } => &NULL_ELEMENT,
         SqlError::Null { .. } => &ARGUMENT_MISSING,
-        SqlError::NotPositive { .. } | SqlError::Choice { .. } | SqlError::ErrorCode { .. } => &INVALID_ARGUMENT,
+        SqlError::TooSmall { .. } | SqlError::Choice { .. } | SqlError::ErrorCode { .. } => &INVALID_ARGUMENT,
         SqlError::AudioMissing { .. } => &MISSING_AUDIO,
         SqlError::FilesForbidden => &FILES_FORBIDDEN,
         SqlError::RelativePath | SqlError::OutsideAudioDir => &FILE_PATH,
