@@ -4,6 +4,7 @@
 
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{PgLogLevel, PgSqlErrorCode};
+use speaker_core::assign::AssignError;
 use speaker_core::audio::{AudioError, SpanError};
 use speaker_core::cluster::ClusterError;
 use speaker_core::embedding::EmbeddingError;
@@ -30,6 +31,9 @@ pub enum SqlError {
 
     #[error("{argument} is \"{got}\", not {choices}")]
     Choice { argument: &'static str, got: String, choices: &'static str },
+
+    #[error("mean of {got} values, but a vector has at most {most}")]
+    TooManyValues { got: usize, most: usize },
 }
 
 /// A line of the table.
@@ -62,6 +66,8 @@ pub enum Report {
     #[error(transparent)]
     Cluster(#[from] ClusterError),
     #[error(transparent)]
+    Assign(#[from] AssignError),
+    #[error(transparent)]
     Sql(#[from] SqlError),
 }
 
@@ -77,6 +83,7 @@ impl Report {
             Self::Manifest(_) => manifest(),
             Self::Segments(error) => segments(error),
             Self::Cluster(error) => cluster(error),
+            Self::Assign(error) => assign(error),
             Self::Sql(error) => sql(error),
         }
     }
@@ -294,6 +301,11 @@ fn sql(error: &SqlError) -> Entry {
         SqlError::NullElement { .. } => {
             permanent("null_element", ERRCODE_NULL_VALUE_NOT_ALLOWED, "Leave the element out of the array.")
         }
+        SqlError::TooManyValues { .. } => permanent(
+            "vector_invalid",
+            ERRCODE_INVALID_PARAMETER_VALUE,
+            "rebuild_speaker_centroids() makes the sums anew.",
+        ),
         SqlError::NotPositive { .. } | SqlError::Choice { .. } => permanent(
             "invalid_argument",
             ERRCODE_INVALID_PARAMETER_VALUE,
@@ -328,5 +340,14 @@ fn cluster(error: &ClusterError) -> Entry {
             "The clustering is not of these vectors; cluster anew.",
         ),
         ClusterError::Interrupted => interrupted(),
+    }
+}
+
+fn assign(error: &AssignError) -> Entry {
+    match error {
+        AssignError::Dimensions { .. } => {
+            permanent("vector_dimensions", PgSqlErrorCode::ERRCODE_DATA_EXCEPTION, SAME_MODEL)
+        }
+        AssignError::Interrupted => interrupted(),
     }
 }

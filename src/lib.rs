@@ -5,6 +5,7 @@
 
 use pgrx::prelude::*;
 
+mod aggregate;
 mod api;
 mod backend;
 mod datum;
@@ -34,6 +35,7 @@ extension_sql_file!(
 extension_sql_file!("../sql/centroids.sql", name = "centroids", requires = ["tables", "centroid_aggregates"]);
 extension_sql_file!("../sql/ingest.sql", name = "ingest", requires = ["centroids"]);
 extension_sql_file!("../sql/label.sql", name = "label", requires = ["ingest"]);
-extension_sql_file!("../sql/identify.sql", name = "identify", requires = ["label"]);
-extension_sql_file!("../sql/cluster.sql", name = "cluster", requires = ["identify"]);
+extension_sql_file!("../sql/identify.sql", name = "identify", requires = ["label", "nearest_aggregates"]);
+extension_sql_file!("../sql/search.sql", name = "search", requires = ["identify"]);
+extension_sql_file!("../sql/cluster.sql", name = "cluster", requires = ["search"]);
 extension_sql_file!("../sql/views.sql", name = "views", requires = ["cluster"]);

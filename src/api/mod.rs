@@ -4,6 +4,7 @@ pub mod audio;
 pub mod cluster;
 pub mod embedding;
 pub mod manifest;
+pub mod nearest;
 pub mod segments;
 pub mod similarity;
 pub mod sums;
