@@ -148,8 +148,8 @@ impl Search {
             for ((embedding, dots), nearest) in embeddings.outer_iter().zip(dots.outer_iter()).zip(nearest) {
                 wide.clear();
                 for (column, &estimate) in dots.iter().enumerate() {
-                    // Written so that an estimate that overflowed is measured too.
-                    if !(f64::from(estimate) < nearest.floor() - error) {
+                    // What overflowed says nothing.
+                    if f64::from(estimate) >= nearest.floor() - error || !estimate.is_finite() {
                         if wide.is_empty() {
                             wide.extend(embedding.iter().copied().map(f64::from));
                         }
