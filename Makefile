@@ -21,6 +21,10 @@ ifeq ($(LIBCLANG_PATH)$(wildcard /usr/lib/llvm-*/lib/libclang.so /usr/lib/llvm-*
 BINDGEN = LIBCLANG_PATH=$(SITE)/clang/native BINDGEN_EXTRA_CLANG_ARGS="-isystem $$(gcc -print-file-name=include)"
 endif
 
+# libopus is built with cmake: the machine's if there is one, the wheel's otherwise.
+export PATH := $(PATH):$(CURDIR)/$(VENV)/bin
+CMAKE = $(if $(shell command -v cmake),,$(VENV)/.done)
+
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
@@ -70,7 +74,7 @@ demo: start ## Unknown voices become named people (AUDIO=folder for your own fil
 
 # Tests ----------------------------------------------------------------------------------------------------------------
 
-check: ## Format, lint and core tests, without a server
+check: $(CMAKE) ## Format, lint and core tests, without a server
 	cargo fmt --all --check
 	cargo clippy --quiet -p speaker_core -p speaker_onnx -p pg_speaker_schema --all-targets -- -D warnings
 	cargo test --quiet -p speaker_core
@@ -94,6 +98,9 @@ accept: start ## Acceptance figures on real speech (SPEECH_DIR=folder)
 	@$(VENV)/bin/python tests/accept/accept.py "$$($(SERVER) conninfo) dbname=accept" $(PG_INSTALL)/bin/psql "$(SPEECH_DIR)"; \
 	status=$$?; $(SERVER) stop; exit $$status
 
+faults: install test-venv ## Backfills that are killed, and calls that are cancelled (SEED=number)
+	@$(BUILD)/venv-tests/bin/python tests/faults/faults.py tools/server $(PG_INSTALL)/bin $(abspath $(BUILD))/faults
+
 # Benchmarks -----------------------------------------------------------------------------------------------------------
 
 $(BUILD)/venv-bench/.knn: bench/knn/requirements.txt
@@ -111,4 +118,4 @@ clean: ## Remove what was built, but not what was fetched
 	-@$(SERVER) stop 2>/dev/null
 	rm -rf $(TARGET) $(BUILD)/pg* $(BUILD)/models
 
-.PHONY: help setup install start stop psql demo check lint-extension test-venv test accept bench-knn bench-load clean
+.PHONY: help setup install start stop psql demo check lint-extension test-venv test accept faults bench-knn bench-load clean

@@ -23,8 +23,7 @@ DECLARE
     vectors vector[];
 BEGIN
     IF NOT EXISTS (SELECT FROM speaker.runs AS u WHERE u.id = cluster_unlabeled.run_id) THEN
-        RAISE EXCEPTION 'there is no run %', run_id
-            USING ERRCODE = 'no_data_found', HINT = 'SELECT id FROM speaker.runs lists the runs.';
+        PERFORM speaker.raise_error('run_unknown', format('there is no run %s', run_id));
     END IF;
     SELECT array_agg(s.id ORDER BY s.id), array_agg(e.embedding ORDER BY s.id) INTO ids, vectors
     FROM speaker.segments AS s
@@ -79,9 +78,7 @@ BEGIN
     FROM speaker.cluster_members AS m JOIN speaker.clusterings AS c ON c.id = m.clustering_id
     WHERE (m.clustering_id, m.cluster) = ($1, $2);
     IF members IS NULL THEN
-        RAISE EXCEPTION 'clustering % has no cluster "%"', $1, $2
-            USING ERRCODE = 'no_data_found',
-                  HINT = 'SELECT cluster FROM speaker.cluster_members lists the clusters; noise is none.';
+        PERFORM speaker.raise_error('cluster_unknown', format('clustering %s has no cluster "%s"', $1, $2));
     END IF;
     person := speaker.speaker_id(speaker, speaker.segment_collection(members[1]), true);
     RETURN speaker.assign(

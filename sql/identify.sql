@@ -11,12 +11,12 @@ DECLARE
 BEGIN
     SELECT * INTO STRICT m FROM speaker.models WHERE id = check_embedding.model_id;
     IF vector_dims(embedding) <> m.dim THEN
-        RAISE EXCEPTION 'different vector dimensions % and %', vector_dims(embedding), m.dim
-            USING ERRCODE = 'data_exception',
-                  HINT = format('Model "%s" has %s dimensions. Name the model that made the embedding.', m.name, m.dim);
+        PERFORM speaker.raise_error('vector_dimensions',
+            format('different vector dimensions %s and %s', vector_dims(embedding), m.dim),
+            format('Model "%s" has %s dimensions. Name the model that made the embedding.', m.name, m.dim));
     END IF;
     IF vector_norm(embedding) = 0 THEN
-        RAISE EXCEPTION 'embedding is all zeros' USING ERRCODE = 'invalid_parameter_value', HINT = 'It has no direction to compare.';
+        PERFORM speaker.raise_error('vector_invalid', 'embedding is all zeros', 'It has no direction to compare.');
     END IF;
     RETURN l2_normalize(embedding);
 END
@@ -27,8 +27,8 @@ CREATE FUNCTION speaker.check_k(k int) RETURNS void
 LANGUAGE plpgsql IMMUTABLE SET search_path FROM CURRENT AS $$
 BEGIN
     IF k < 1 THEN
-        RAISE EXCEPTION 'k is %, but must be at least 1', k
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'k is how many rows to return; NULL returns all.';
+        PERFORM speaker.raise_error('invalid_argument', format('k is %s, but must be at least 1', k),
+            'k is how many rows to return; NULL returns all.');
     END IF;
 END
 $$;
@@ -78,8 +78,7 @@ BEGIN
     FROM speaker.runs AS u JOIN speaker.recordings AS r ON r.id = u.recording_id
     WHERE u.id = identify_speakers.run_id;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'there is no run %', run_id
-            USING ERRCODE = 'no_data_found', HINT = 'SELECT id FROM speaker.runs lists the runs.';
+        PERFORM speaker.raise_error('run_unknown', format('there is no run %s', run_id));
     END IF;
 
     SELECT array_agg(s.id ORDER BY s.start_time, s.id), array_agg(s.external_id ORDER BY s.start_time, s.id),

@@ -1,119 +1,5 @@
 -- From audio and segments to embeddings. Extraction happens here, once, up front: labelling later only sets an id.
 
-CREATE FUNCTION speaker.model_id(model text DEFAULT NULL) RETURNS int
-LANGUAGE plpgsql STABLE SET search_path FROM CURRENT AS $$
-DECLARE
-    wanted CONSTANT text := coalesce(model, speaker.default_model());
-    found_id int;
-BEGIN
-    SELECT max(id) INTO found_id FROM speaker.models WHERE name = wanted;
-    IF found_id IS NULL THEN
-        RAISE EXCEPTION 'model "%" is not registered in this database', wanted
-            USING ERRCODE = 'undefined_object',
-                  HINT = 'SELECT name FROM speaker.models lists the models; register_model() adds one whose files are installed.';
-    END IF;
-    RETURN found_id;
-END
-$$;
-COMMENT ON FUNCTION speaker.model_id(text) IS 'Id of the newest registered version of a model; NULL means speaker.default_model.';
-
-CREATE FUNCTION register_model(model text) RETURNS int
-LANGUAGE sql VOLATILE SET search_path FROM CURRENT AS $$
-    INSERT INTO speaker.models (name, version, sha256, dim, utterance_threshold, speaker_threshold, centroid_threshold, manifest)
-    SELECT f.name, f.version, f.sha256, f.dim, f.utterance_threshold, f.speaker_threshold, f.centroid_threshold, m.manifest
-    FROM (SELECT speaker.installed_manifest(model) AS manifest) AS m, speaker.manifest_facts(m.manifest) AS f
-    RETURNING id
-$$;
-COMMENT ON FUNCTION register_model(text) IS
-    'Registers the model whose manifest is installed in speaker.model_dir, and returns its id. A new version is a new row: vectors of two versions never mix.';
-
--- The hash of what an embedding is made from: the audio and the bounds.
-CREATE FUNCTION speaker.source_hash(audio_sha256 bytea, start_s float8, end_s float8) RETURNS bytea
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-RETURN sha256(audio_sha256 || float8send(start_s) || float8send(end_s));
-
-CREATE FUNCTION speaker.embed_segments(segment_ids bigint[], model_id int)
-RETURNS TABLE (segment_id bigint, status text, error_code text, error text)
-LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
-#variable_conflict use_column
-DECLARE
-    m speaker.models;
-    installed_sha256 text;
-    source record;
-BEGIN
-    SELECT * INTO STRICT m FROM speaker.models WHERE id = embed_segments.model_id;
-    installed_sha256 := (speaker.manifest_facts(speaker.installed_manifest(m.name))).sha256;
-    IF installed_sha256 <> m.sha256 THEN
-        RAISE EXCEPTION 'model "%" is registered as version % with sha256 %, but the installed one has sha256 %',
-                m.name, m.version, m.sha256, installed_sha256
-            USING ERRCODE = 'object_not_in_prerequisite_state',
-                  HINT = 'Install the registered version, or call register_model() to use the new one beside it.';
-    END IF;
-
-    FOR source IN
-        SELECT r.id, r.audio IS NOT NULL AS has_audio,
-               array_agg(s.id ORDER BY s.start_time, s.id) AS ids,
-               array_agg(s.start_time ORDER BY s.start_time, s.id) AS starts,
-               -- Diarizers run past the end of the file.
-               array_agg(least(s.end_time, r.duration_s) ORDER BY s.start_time, s.id) AS ends
-        FROM speaker.segments AS s
-        JOIN speaker.runs AS u ON u.id = s.run_id
-        JOIN speaker.recordings AS r ON r.id = u.recording_id
-        WHERE s.id = ANY (segment_ids) AND s.rejected IS NULL
-        GROUP BY r.id
-        ORDER BY r.id
-    LOOP
-        RETURN QUERY
-        WITH answers AS MATERIALIZED (
-            SELECT source.ids[x.ordinal] AS segment_id, x.embedding, x.speech_s, x.error_code, x.error,
-                   CASE WHEN x.error_code IS NULL THEN 'success' WHEN x.permanent THEN 'rejected' ELSE 'fail' END AS status
-            FROM speaker.recordings AS r, extract_speaker_embeddings(r.audio, source.starts, source.ends, m.name) AS x
-            WHERE r.id = source.id AND source.has_audio
-            UNION ALL
-            SELECT x.id, NULL, NULL, 'missing_audio', 'recording ' || source.id || ' has no audio', 'missing_audio'
-            FROM unnest(source.ids) AS x (id)
-            WHERE NOT source.has_audio
-        ), stored AS (
-            INSERT INTO speaker.embeddings AS e (segment_id, model_id, embedding, speech_s)
-            SELECT a.segment_id, m.id, a.embedding, a.speech_s
-            FROM answers AS a
-            WHERE a.embedding IS NOT NULL
-            ORDER BY a.segment_id
-            ON CONFLICT (segment_id, model_id) DO UPDATE
-            SET embedding = excluded.embedding, speech_s = excluded.speech_s, created_at = excluded.created_at
-        ), stale AS (
-            DELETE FROM speaker.embeddings AS e
-            USING answers AS a
-            WHERE (e.segment_id, e.model_id) = (a.segment_id, m.id) AND a.status = 'rejected'
-        ), ledger AS (
-            INSERT INTO speaker.embedding_jobs AS j
-                (segment_id, model_id, status, error_code, error, attempts, source_hash, processed_at)
-            SELECT a.segment_id, m.id, a.status, a.error_code, a.error, 1,
-                   speaker.source_hash(r.sha256, s.start_time, s.end_time), clock_timestamp()
-            FROM answers AS a
-            JOIN speaker.segments AS s ON s.id = a.segment_id
-            JOIN speaker.recordings AS r ON r.id = source.id
-            ORDER BY a.segment_id
-            ON CONFLICT (segment_id, model_id) DO UPDATE
-            SET status = excluded.status, error_code = excluded.error_code, error = excluded.error,
-                attempts = j.attempts + 1, source_hash = excluded.source_hash, processed_at = excluded.processed_at
-        )
-        SELECT a.segment_id, a.status, a.error_code, a.error FROM answers AS a ORDER BY a.segment_id;
-    END LOOP;
-
-    RETURN QUERY
-    INSERT INTO speaker.embedding_jobs AS j (segment_id, model_id, status, error_code, error, processed_at)
-    SELECT s.id, m.id, 'rejected', 'segment_empty', s.rejected, clock_timestamp()
-    FROM speaker.segments AS s
-    WHERE s.id = ANY (segment_ids) AND s.rejected IS NOT NULL
-    ORDER BY s.id
-    ON CONFLICT (segment_id, model_id) DO UPDATE SET processed_at = excluded.processed_at
-    RETURNING j.segment_id, j.status, j.error_code, j.error;
-END
-$$;
-COMMENT ON FUNCTION speaker.embed_segments(bigint[], int) IS
-    'Embeds these segments under a model, decoding each recording once, and writes the outcome of each to the ledger.';
-
 CREATE FUNCTION embed_run(run_id bigint, model text DEFAULT NULL)
 RETURNS TABLE (segment_id bigint, status text, error_code text, error text)
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
@@ -123,23 +9,20 @@ DECLARE
     due bigint[];
 BEGIN
     IF NOT EXISTS (SELECT FROM speaker.runs AS u WHERE u.id = embed_run.run_id) THEN
-        RAISE EXCEPTION 'there is no run %', run_id
-            USING ERRCODE = 'no_data_found', HINT = 'SELECT id FROM speaker.runs lists the runs.';
+        PERFORM speaker.raise_error('run_unknown', format('there is no run %s', run_id));
     END IF;
-    SELECT array_agg(s.id) INTO due
-    FROM speaker.segments AS s
-    JOIN speaker.runs AS u ON u.id = s.run_id
-    JOIN speaker.recordings AS r ON r.id = u.recording_id
-    LEFT JOIN speaker.embedding_jobs AS j ON (j.segment_id, j.model_id) = (s.id, chosen)
-    WHERE s.run_id = embed_run.run_id
-      AND (j.status IS NULL OR j.status IN ('pending', 'fail', 'missing_audio')
-           OR (s.rejected IS NULL
-               AND j.source_hash IS DISTINCT FROM speaker.source_hash(r.sha256, s.start_time, s.end_time)));
+    PERFORM speaker.enqueue(chosen, ARRAY[run_id]);
+    PERFORM speaker.recover(chosen);
+    -- Asked for by name, what failed is tried at once.
+    SELECT array_agg(j.segment_id) INTO due
+    FROM speaker.embedding_jobs AS j
+    JOIN speaker.segments AS s ON s.id = j.segment_id
+    WHERE s.run_id = embed_run.run_id AND j.model_id = chosen AND j.status IN ('pending', 'fail', 'missing_audio');
     RETURN QUERY SELECT * FROM speaker.embed_segments(due, chosen);
 END
 $$;
 COMMENT ON FUNCTION embed_run(bigint, text) IS
-    'Embeds the segments of a run that are due: never tried, failed in a way that may pass, or changed since. Returns a row for each.';
+    'Embeds the segments of a run that were never tried, have failed in a way that may pass, or have changed since. Returns a row for each.';
 
 CREATE FUNCTION add_segments(run_id bigint, segments text)
 RETURNS TABLE (external_id text, segment_id bigint)
@@ -152,8 +35,7 @@ BEGIN
     FROM speaker.runs AS u JOIN speaker.recordings AS r ON r.id = u.recording_id
     WHERE u.id = add_segments.run_id;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'there is no run %', run_id
-            USING ERRCODE = 'no_data_found', HINT = 'SELECT id FROM speaker.runs lists the runs.';
+        PERFORM speaker.raise_error('run_unknown', format('there is no run %s', run_id));
     END IF;
     RETURN QUERY
     INSERT INTO speaker.segments AS s
@@ -198,21 +80,23 @@ DECLARE
     run bigint;
 BEGIN
     IF recording IS NULL OR segments IS NULL OR segment_source IS NULL THEN
-        RAISE EXCEPTION 'recording, segments and segment_source are required'
-            USING ERRCODE = 'null_value_not_allowed', HINT = 'audio may be NULL where it is kept elsewhere.';
+        PERFORM speaker.raise_error('argument_missing', 'recording, segments or segment_source is NULL',
+            'audio may be NULL where it is kept elsewhere.');
     END IF;
 
-    INSERT INTO speaker.recordings (collection, external_id, audio, duration_s, container, codec, sample_rate, channels)
-    SELECT ingest_recording.collection, recording, audio, i.duration_s, i.container, i.codec, i.sample_rate, i.channels
-    FROM (VALUES (1)) AS one LEFT JOIN audio_info(audio) AS i ON true
+    -- Without audio: a recording that is there, with its audio wherever it is, or one whose audio is kept elsewhere.
+    INSERT INTO speaker.recordings (collection, external_id, audio)
+    VALUES (ingest_recording.collection, recording, audio)
     ON CONFLICT (collection, external_id) DO NOTHING;
-    SELECT r.id, r.sha256 INTO stored
+    SELECT r.id, r.sha256, r.container INTO stored
     FROM speaker.recordings AS r
     WHERE (r.collection, r.external_id) = (ingest_recording.collection, recording);
-    IF stored.sha256 IS DISTINCT FROM sha256(audio) THEN
-        RAISE EXCEPTION 'recording "%" exists in collection "%" with other audio', recording, collection
-            USING ERRCODE = 'unique_violation',
-                  HINT = 'The same content again is a no-op. Give other audio another external_id.';
+    IF audio IS NOT NULL AND stored.sha256 IS DISTINCT FROM sha256(audio) THEN
+        PERFORM speaker.raise_error('recording_differs',
+            format('recording "%s" exists in collection "%s" with other audio', recording, collection));
+    END IF;
+    IF audio IS NOT NULL AND stored.container IS NULL THEN
+        PERFORM audio_info(audio); -- raises what is wrong with it
     END IF;
 
     SELECT u.id INTO run FROM speaker.runs AS u
@@ -220,9 +104,8 @@ BEGIN
       AND (u.segment_source, u.content_hash) = (ingest_recording.segment_source, content);
     IF run IS NULL THEN
         IF EXISTS (SELECT FROM speaker.runs AS u WHERE u.recording_id = stored.id) THEN
-            RAISE EXCEPTION 'recording "%" exists in collection "%" with other segments', recording, collection
-                USING ERRCODE = 'unique_violation',
-                      HINT = 'The same content again is a no-op. add_run() adds another diarization of a recording.';
+            PERFORM speaker.raise_error('recording_differs',
+                format('recording "%s" exists in collection "%s" with other segments', recording, collection));
         END IF;
         run := add_run(recording, segments, segment_source, collection, parameters);
     END IF;
@@ -254,8 +137,8 @@ BEGIN
     WHERE (r.collection, r.external_id) = (add_run.collection, add_run.recording)
     RETURNING id INTO run;
     IF run IS NULL THEN
-        RAISE EXCEPTION 'there is no recording "%" in collection "%"', recording, collection
-            USING ERRCODE = 'no_data_found', HINT = 'ingest_recording() adds one.';
+        PERFORM speaker.raise_error('recording_unknown',
+            format('there is no recording "%s" in collection "%s"', recording, collection));
     END IF;
     PERFORM add_segments(run, segments);
     RETURN run;

@@ -11,8 +11,7 @@ BEGIN
     JOIN speaker.recordings AS r ON r.id = u.recording_id
     WHERE s.id = segment_collection.segment_id;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'there is no segment %', segment_id
-            USING ERRCODE = 'no_data_found', HINT = 'SELECT id FROM speaker.segments lists the segments.';
+        PERFORM speaker.raise_error('segment_unknown', format('there is no segment %s', segment_id));
     END IF;
     RETURN answer;
 END
@@ -30,9 +29,7 @@ BEGIN
     END IF;
     SELECT s.id INTO answer FROM speaker.speakers AS s WHERE (s.collection, s.name) = ($2, $1);
     IF answer IS NULL THEN
-        RAISE EXCEPTION 'there is no speaker "%" in collection "%"', $1, $2
-            USING ERRCODE = 'no_data_found',
-                  HINT = 'SELECT name FROM speaker.speakers lists the speakers; label_segment() and enroll_speaker() add one.';
+        PERFORM speaker.raise_error('speaker_unknown', format('there is no speaker "%s" in collection "%s"', $1, $2));
     END IF;
     RETURN answer;
 END
@@ -132,8 +129,8 @@ DECLARE
     changed bigint;
 BEGIN
     IF source_id = target_id THEN
-        RAISE EXCEPTION 'speaker "%" cannot be merged into itself', $1
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'Name two different speakers.';
+        PERFORM speaker.raise_error('invalid_argument', format('speaker "%s" cannot be merged into itself', $1),
+            'Name two different speakers.');
     END IF;
     SELECT coalesce(array_agg(s.id), '{}') INTO ids FROM speaker.segments AS s WHERE s.speaker_id = source_id;
     changed := speaker.assign(ids, array_fill(target_id, ARRAY[cardinality(ids)]), 'merge');
@@ -154,10 +151,7 @@ DECLARE
     answer bigint;
 BEGIN
     WITH recording AS (
-        INSERT INTO speaker.recordings (collection, external_id, audio, duration_s, container, codec, sample_rate, channels)
-        SELECT $2, $3, $4, i.duration_s, i.container, i.codec, i.sample_rate, i.channels
-        FROM (VALUES (1)) AS one LEFT JOIN audio_info(audio) AS i ON true
-        RETURNING id
+        INSERT INTO speaker.recordings (collection, external_id, audio) VALUES ($2, $3, $4) RETURNING id
     ), run AS (
         INSERT INTO speaker.runs (recording_id, segment_source, content_hash)
         SELECT id, 'enrolment', sha256(convert_to(external_id, 'UTF8')) FROM recording RETURNING id
@@ -188,8 +182,8 @@ BEGIN
     JOIN speaker.segments AS s ON s.run_id = u.id
     WHERE (r.collection, r.external_id) = ($5, key);
     IF audio IS NULL THEN
-        RAISE EXCEPTION 'audio is required' USING ERRCODE = 'null_value_not_allowed',
-            HINT = 'add_speaker_embedding() makes a person known by an embedding.';
+        PERFORM speaker.raise_error('argument_missing', 'audio is NULL',
+            'add_speaker_embedding() makes a person known by an embedding.');
     END IF;
     IF segment IS NULL THEN
         -- Raises what is wrong with the audio or the bounds, before they are stored.

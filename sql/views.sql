@@ -23,14 +23,17 @@ COMMENT ON VIEW speaker.transcript IS 'Who spoke when, and what. speaker is NULL
 
 CREATE VIEW speaker.embedding_failures WITH (security_invoker = true) AS
 SELECT r.collection, r.external_id AS recording, s.run_id, s.id AS segment_id, s.external_id, s.start_time, s.end_time,
-       m.name AS model, j.status, j.error_code, j.error, j.attempts, j.processed_at
+       m.name AS model, j.status, j.error_code, j.error, j.attempts, j.crashes, j.processed_at, j.next_attempt_at,
+       c.troubleshooting, c.recovery
 FROM speaker.embedding_jobs AS j
 JOIN speaker.models AS m ON m.id = j.model_id
 JOIN speaker.segments AS s ON s.id = j.segment_id
 JOIN speaker.runs AS u ON u.id = s.run_id
 JOIN speaker.recordings AS r ON r.id = u.recording_id
+LEFT JOIN speaker.error_codes AS c ON c.code = j.error_code
 WHERE j.error_code IS NOT NULL;
-COMMENT ON VIEW speaker.embedding_failures IS 'Segments without an embedding, and why.';
+COMMENT ON VIEW speaker.embedding_failures IS
+    'Segments without an embedding: why, what to look at, what to do, and when they are tried again (next_attempt_at; never by themselves where that is NULL).';
 
 CREATE VIEW speaker.status WITH (security_invoker = true) AS
 SELECT m.name AS model, m.version, m.dim,
@@ -45,8 +48,8 @@ CREATE FUNCTION speaker.grant_access(to_role regrole, access text DEFAULT 'write
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
 BEGIN
     IF access NOT IN ('read', 'write') THEN
-        RAISE EXCEPTION 'access is "%", not read or write', access
-            USING ERRCODE = 'invalid_parameter_value', HINT = 'read selects; write ingests, labels and deletes too.';
+        PERFORM speaker.raise_error('invalid_argument', format('access is "%s", not read or write', access),
+            'read selects; write ingests, labels and deletes too.');
     END IF;
     EXECUTE format('GRANT USAGE ON SCHEMA speaker TO %s', to_role);
     EXECUTE format('GRANT SELECT ON ALL TABLES IN SCHEMA speaker TO %s', to_role);
@@ -56,6 +59,7 @@ BEGIN
             'speaker.segments, speaker.embeddings, speaker.embedding_jobs, speaker.clusterings, '
             'speaker.cluster_members TO %s', to_role);
         EXECUTE format('GRANT INSERT ON speaker.assignments TO %s', to_role);
+        EXECUTE format('GRANT USAGE ON SEQUENCE speaker.lease_seq TO %s', to_role);
     END IF;
 END
 $$;

@@ -13,6 +13,7 @@ use speaker_onnx::{Embedded, Embedder, Model, OnnxError, Runtime};
 use crate::error::Report;
 use crate::interrupts::Interrupts;
 use crate::settings;
+use crate::source::Audio;
 
 thread_local! {
     // A backend has one thread that runs SQL. The folder is part of the key: after a change of the setting the next
@@ -46,7 +47,7 @@ pub type Outcome = Result<Embedded, Report>;
 /// Embeds spans of one recording, which is decoded once. `sink` hears of each span once, in any order. An error of the
 /// whole recording is the outcome of every span that it hits; an error of the model or an interrupt ends the call.
 pub fn embed_all(
-    audio: &[u8],
+    audio: &Audio,
     spans: &[Result<Span, SpanError>],
     model: Option<&str>,
     mut sink: impl FnMut(usize, Outcome),
@@ -70,33 +71,36 @@ pub fn embed_all(
 
     let interrupts = Interrupts::default();
     let check = || interrupts.check();
+    let source = audio.open(&interrupts);
+    interrupts.rethrow();
+    let source = match source {
+        Ok(source) => source,
+        Err(error) => {
+            positions.into_iter().for_each(|position| sink(position, Err(error.clone())));
+            return Ok(());
+        }
+    };
     let decoded = with_model(model, |model| {
         let mut embedder = Embedder::new(model, settings::min_speech());
         let mut failed = None;
-        let decoded = audio::decode_spans(
-            audio::from_bytes(audio.to_vec()),
-            &wanted,
-            &settings::audio_limits(),
-            &check,
-            &mut |index, samples| {
-                let embedded = match samples {
-                    Ok(samples) => embedder.push(positions[index], &samples, &check, &mut |position, outcome| {
-                        answer(position, outcome.map_err(Report::from));
-                    }),
-                    Err(error) => {
-                        answer(positions[index], Err(error.into()));
-                        Ok(())
-                    }
-                };
-                match embedded {
-                    Ok(()) => ControlFlow::Continue(()),
-                    Err(error) => {
-                        failed = Some(error);
-                        ControlFlow::Break(())
-                    }
+        let decoded = audio::decode_spans(source, &wanted, &settings::audio_limits(), &check, &mut |index, samples| {
+            let embedded = match samples {
+                Ok(samples) => embedder.push(positions[index], &samples, &check, &mut |position, outcome| {
+                    answer(position, outcome.map_err(Report::from));
+                }),
+                Err(error) => {
+                    answer(positions[index], Err(error.into()));
+                    Ok(())
                 }
-            },
-        );
+            };
+            match embedded {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    failed = Some(error);
+                    ControlFlow::Break(())
+                }
+            }
+        });
         let finished = match failed {
             Some(error) => Err(error),
             None => embedder.finish(&check, &mut |position, outcome| answer(position, outcome.map_err(Report::from))),
@@ -116,26 +120,24 @@ pub fn embed_all(
 }
 
 /// Embeds one span.
-pub fn embed_one(audio: &[u8], span: Span, model: Option<&str>) -> Result<UnitEmbedding, Report> {
+pub fn embed_one(audio: &Audio, span: Span, model: Option<&str>) -> Result<UnitEmbedding, Report> {
     let mut answer = None;
     embed_all(audio, &[Ok(span)], model, |_, outcome| answer = Some(outcome))?;
     Ok(answer.unwrap_or(Err(AudioError::NoSamples.into()))?.embedding)
 }
 
 /// Decodes one span.
-pub fn decode_one(audio: &[u8], span: Span) -> Result<Mono16k, Report> {
+pub fn decode_one(audio: &Audio, span: Span) -> Result<Mono16k, Report> {
     let interrupts = Interrupts::default();
+    let source = audio.open(&interrupts);
+    interrupts.rethrow();
+    let source = source?;
     let mut answer = None;
-    let decoded = audio::decode_spans(
-        audio::from_bytes(audio.to_vec()),
-        &[span],
-        &settings::audio_limits(),
-        &|| interrupts.check(),
-        &mut |_, samples| {
+    let decoded =
+        audio::decode_spans(source, &[span], &settings::audio_limits(), &|| interrupts.check(), &mut |_, samples| {
             answer = Some(samples);
             ControlFlow::Continue(())
-        },
-    );
+        });
     interrupts.rethrow();
     match answer {
         Some(samples) => Ok(samples?),

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::ops::ControlFlow;
+use std::panic::AssertUnwindSafe;
 
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::{pg_sys, PgTryBuilder};
@@ -37,6 +38,13 @@ impl Interrupts {
                 ControlFlow::Break(())
             }
         }
+    }
+
+    /// Calls PostgreSQL. An error that it raises is kept: there is no value, and every later check breaks.
+    pub fn keep<T>(&self, call: impl FnOnce() -> T) -> Option<T> {
+        let call = AssertUnwindSafe(call);
+        let raised = PgTryBuilder::new(AssertUnwindSafe(|| Ok({ call }.0()))).catch_others(Err).execute();
+        raised.map_err(|error| self.caught.replace(Some(error))).ok()
     }
 
     /// Raises the error that made `check` break, if one did.

@@ -11,7 +11,9 @@ mod backend;
 mod datum;
 mod error;
 mod interrupts;
+mod lease;
 mod settings;
+mod source;
 
 pg_module_magic!();
 
@@ -32,8 +34,22 @@ extension_sql_file!(
         api::sums::speaker::mean_of
     ]
 );
-extension_sql_file!("../sql/centroids.sql", name = "centroids", requires = ["tables", "centroid_aggregates"]);
-extension_sql_file!("../sql/ingest.sql", name = "ingest", requires = ["centroids"]);
+extension_sql_file!("../sql/errors.sql", name = "errors", requires = ["tables", api::errors::speaker::error_catalogue]);
+extension_sql_file!("../sql/models.sql", name = "models", requires = ["errors"]);
+extension_sql_file!("../sql/recordings.sql", name = "recordings", requires = ["models"]);
+extension_sql_file!("../sql/centroids.sql", name = "centroids", requires = ["recordings", "centroid_aggregates"]);
+extension_sql_file!(
+    "../sql/ledger.sql",
+    name = "ledger",
+    requires = [
+        "centroids",
+        api::settings::speaker::max_attempts,
+        api::settings::speaker::retry_delay_s,
+        api::embedding::speaker::extract_recording
+    ]
+);
+extension_sql_file!("../sql/backfill.sql", name = "backfill", requires = ["ledger", api::lease::speaker::lease_class]);
+extension_sql_file!("../sql/ingest.sql", name = "ingest", requires = ["backfill"]);
 extension_sql_file!("../sql/label.sql", name = "label", requires = ["ingest"]);
 extension_sql_file!("../sql/identify.sql", name = "identify", requires = ["label", "nearest_aggregates"]);
 extension_sql_file!("../sql/search.sql", name = "search", requires = ["identify"]);

@@ -40,6 +40,27 @@ pub fn audio_limits() -> Limits {
     Limits { max_bytes: MAX_AUDIO_BYTES.get() as u64 * 1024, max_seconds: MAX_AUDIO_SECONDS.get() }
 }
 
+static AUDIO_DIR: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
+
+/// The folder that audio files of the server have to be in, if there is one.
+pub fn audio_dir() -> Option<PathBuf> {
+    text(&AUDIO_DIR).map(PathBuf::from)
+}
+
+static MAX_ATTEMPTS: GucSetting<i32> = GucSetting::<i32>::new(5);
+
+/// Attempts at a segment before it is dead.
+pub fn max_attempts() -> i32 {
+    MAX_ATTEMPTS.get()
+}
+
+static RETRY_DELAY: GucSetting<i32> = GucSetting::<i32>::new(60);
+
+/// Seconds before the second attempt; each further one waits twice as long.
+pub fn retry_delay() -> i32 {
+    RETRY_DELAY.get()
+}
+
 static MIN_SPEECH: GucSetting<f64> = GucSetting::<f64>::new(-1.0);
 
 /// Seconds of speech that an embedding needs; `None` is the model's own.
@@ -99,6 +120,34 @@ pub fn declare() {
         86_400.0 * 7.0,
         GucContext::Suset,
         GucFlags::default(),
+    );
+    GucRegistry::define_string_guc(
+        c"speaker.audio_dir",
+        c"The folder that audio files of the server have to be in.",
+        c"Empty means any; only members of pg_read_server_files read files at all.",
+        &AUDIO_DIR,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"speaker.max_attempts",
+        c"Attempts at a segment before it is dead.",
+        c"retry_embeddings() makes dead segments due again.",
+        &MAX_ATTEMPTS,
+        1,
+        1000,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"speaker.retry_delay",
+        c"Time before a segment that failed is tried again.",
+        c"It doubles with each attempt, up to a day.",
+        &RETRY_DELAY,
+        0,
+        86_400,
+        GucContext::Userset,
+        GucFlags::UNIT_S,
     );
     GucRegistry::define_float_guc(
         c"speaker.min_speech",

@@ -47,6 +47,12 @@ encode speech_stereo.ogg -i speech.wav -af "$stereo" -c:a libvorbis -q:a 2
 encode speech_51.ogg -i speech.wav -af 'aresample=48000,pan=5.1|FL=0.5*c0|FR=0.5*c0|FC=c0|LFE=0*c0|BL=0*c0|BR=0*c0' \
     -c:a libvorbis -q:a 1
 encode speech.opus -i speech.wav -c:a libopus -b:a 24k
+encode speech_60ms.opus -i speech.wav -af "$stereo" -c:a libopus -b:a 32k -frame_duration 60
+encode speech_2ms.opus -i speech.wav -c:a libopus -b:a 48k -application lowdelay -frame_duration 2.5
+encode speech_opus.mp4 -i speech.wav -c:a libopus -b:a 24k
+encode speech_opus.webm -i speech.wav -c:a libopus -b:a 24k
+# As a browser records: no duration, no index, clusters of unknown size.
+encode speech_live.webm -i speech.wav -c:a libopus -b:a 24k -f webm -live 1
 encode speech.webm -i speech.wav -c:a libvorbis -q:a 3
 encode speech.mkv -i speech.wav -c:a aac -b:a 32k
 

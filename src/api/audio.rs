@@ -1,16 +1,18 @@
 //! Audio as users see it: what a file is, and a stretch of it to listen to.
 
 use pgrx::prelude::*;
-use speaker_core::audio::{self, Span};
+use speaker_core::audio::{self, AudioInfo, Span};
 
-use crate::error::raise;
+use crate::backend;
+use crate::error::{raise, Report, SqlError};
 use crate::interrupts::Interrupts;
 use crate::settings;
+use crate::source::{Audio, Bytea};
 
 #[pg_extern(stable, strict, parallel_safe, cost = 10000)]
 #[allow(clippy::type_complexity, reason = "pgrx reads the columns of the row from the type")]
 fn audio_info(
-    audio: &[u8],
+    audio: Bytea,
 ) -> TableIterator<
     'static,
     (
@@ -22,10 +24,7 @@ fn audio_info(
     ),
 > {
     raise(|| {
-        let interrupts = Interrupts::default();
-        let info = audio::probe(audio::from_bytes(audio.to_vec()), &settings::audio_limits(), &|| interrupts.check());
-        interrupts.rethrow();
-        let info = info?;
+        let info = probe(&Audio::Bytea(audio))?;
         Ok(TableIterator::once((
             info.container,
             info.codec,
@@ -37,13 +36,83 @@ fn audio_info(
 }
 
 #[pg_extern(stable, parallel_safe, cost = 10000)]
-fn audio_clip(audio: Option<&[u8]>, start_s: Option<f64>, end_s: Option<f64>) -> Option<Vec<u8>> {
-    raise(|| {
-        let Some(audio) = audio else { return Ok(None) };
-        let span = Span::new(start_s, end_s)?;
-        let samples = crate::backend::decode_one(audio, span)?;
-        Ok(Some(audio::write_wav(&samples)))
-    })
+fn audio_clip(audio: Option<Bytea>, start_s: Option<f64>, end_s: Option<f64>) -> Option<Vec<u8>> {
+    raise(|| audio.map(|audio| clip(&Audio::Bytea(audio), start_s, end_s)).transpose())
+}
+
+#[pg_schema]
+pub mod speaker {
+    use super::*;
+
+    /// What a recording's audio is. Audio that cannot be decoded has a hash and nothing else: the ledger tells why.
+    #[pg_extern(stable, parallel_safe, cost = 10000)]
+    #[allow(clippy::type_complexity, reason = "pgrx reads the columns of the row from the type")]
+    pub fn recording_facts(
+        audio: Option<Bytea>,
+        audio_lo: Option<pg_sys::Oid>,
+        audio_path: Option<String>,
+    ) -> TableIterator<
+        'static,
+        (
+            name!(sha256, Vec<u8>),
+            name!(container, Option<String>),
+            name!(codec, Option<String>),
+            name!(sample_rate, Option<i32>),
+            name!(channels, Option<i32>),
+            name!(duration_s, Option<f64>),
+        ),
+    > {
+        raise(|| {
+            let Some(audio) = Audio::of_recording(audio, audio_lo, audio_path) else {
+                return Ok(TableIterator::empty());
+            };
+            let hash = audio.sha256()?;
+            Ok(TableIterator::once(match probe(&audio) {
+                Ok(info) => (
+                    hash,
+                    Some(info.container),
+                    Some(info.codec),
+                    Some(info.sample_rate as i32),
+                    Some(i32::from(info.channels)),
+                    Some(info.duration_s),
+                ),
+                Err(_) => (hash, None, None, None, None, None),
+            }))
+        })
+    }
+
+    #[pg_extern(stable, parallel_safe, cost = 10000)]
+    pub fn clip_of(
+        audio: Option<Bytea>,
+        audio_lo: Option<pg_sys::Oid>,
+        audio_path: Option<String>,
+        start_s: f64,
+        end_s: f64,
+    ) -> Option<Vec<u8>> {
+        raise(|| {
+            let audio = Audio::of_recording(audio, audio_lo, audio_path)
+                .ok_or(SqlError::AudioMissing { what: "the recording's audio".to_owned() })?;
+            Ok(Some(clip(&audio, Some(start_s), Some(end_s))?))
+        })
+    }
+
+    #[pg_extern(stable, parallel_safe)]
+    pub fn check_server_files() {
+        raise(crate::source::files_allowed);
+    }
+}
+
+fn probe(audio: &Audio) -> Result<AudioInfo, Report> {
+    let interrupts = Interrupts::default();
+    let info = audio
+        .open(&interrupts)
+        .and_then(|source| Ok(audio::probe(source, &settings::audio_limits(), &|| interrupts.check())?));
+    interrupts.rethrow();
+    info
+}
+
+fn clip(audio: &Audio, start_s: Option<f64>, end_s: Option<f64>) -> Result<Vec<u8>, Report> {
+    Ok(audio::write_wav(&backend::decode_one(audio, Span::new(start_s, end_s)?)?))
 }
 
 extension_sql!(

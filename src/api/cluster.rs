@@ -13,8 +13,8 @@ use crate::settings;
 #[allow(clippy::type_complexity, reason = "pgrx reads the columns of the row from the type")]
 #[allow(clippy::too_many_arguments, reason = "the parameters of HDBSCAN, by name in SQL")]
 fn hdbscan(
-    embeddings: Array<Vector>,
-    min_cluster_size: default!(i32, 5),
+    embeddings: Option<Array<Vector>>,
+    min_cluster_size: default!(Option<i32>, 5),
     min_samples: default!(Option<i32>, "NULL"),
     cluster_selection_epsilon: default!(f64, 0.0),
     cluster_selection_method: default!(&str, "'eom'"),
@@ -24,7 +24,8 @@ fn hdbscan(
     (name!(ordinal, i32), name!(cluster, Option<i32>), name!(probability, f64), name!(outlier_score, f64)),
 > {
     raise(|| {
-        let points = matrix(embeddings)?;
+        let points = matrix(embeddings.ok_or(SqlError::Null { argument: "embeddings" })?)?;
+        let min_cluster_size = min_cluster_size.ok_or(SqlError::Null { argument: "min_cluster_size" })?;
         let params = HdbscanParams {
             min_cluster_size: positive("min_cluster_size", min_cluster_size)?,
             min_samples: min_samples.map(|n| positive("min_samples", n)).transpose()?,

@@ -6,12 +6,27 @@ use speaker_onnx::Embedded;
 
 use crate::backend;
 use crate::datum::Vector;
-use crate::error::{raise, SqlError};
+use crate::error::{raise, Report, SqlError};
+use crate::source::{Audio, Bytea};
+
+// Not strict: NULL audio gives NULL, NULL start and end mean the bounds of the recording, NULL model the default one.
+/// A row per span: an embedding, or an error and whether it lasts.
+type Rows = TableIterator<
+    'static,
+    (
+        name!(ordinal, i32),
+        name!(embedding, Option<Vector>),
+        name!(speech_s, Option<f64>),
+        name!(error_code, Option<&'static str>),
+        name!(error, Option<String>),
+        name!(permanent, Option<bool>),
+    ),
+>;
 
 // Not strict: NULL audio gives NULL, NULL start and end mean the bounds of the recording, NULL model the default one.
 #[pg_extern(stable, parallel_safe, cost = 100000)]
 fn extract_speaker_embedding(
-    audio: Option<&[u8]>,
+    audio: Option<Bytea>,
     start_s: default!(Option<f64>, "NULL"),
     end_s: default!(Option<f64>, "NULL"),
     model: default!(Option<&str>, "NULL"),
@@ -19,16 +34,16 @@ fn extract_speaker_embedding(
     raise(|| {
         let Some(audio) = audio else { return Ok(None) };
         let span = Span::new(start_s, end_s)?;
-        Ok(Some(Vector::new(backend::embed_one(audio, span, model)?.into_vec())))
+        Ok(Some(Vector::new(backend::embed_one(&Audio::Bytea(audio), span, model)?.into_vec())))
     })
 }
 
 #[pg_extern(stable, parallel_safe, cost = 1000000)]
 #[allow(clippy::type_complexity, reason = "pgrx reads the columns of the row from the type")]
 fn extract_speaker_embeddings(
-    audio: Option<&[u8]>,
-    starts: Array<f64>,
-    ends: Array<f64>,
+    audio: Option<Bytea>,
+    starts: Option<Array<f64>>,
+    ends: Option<Array<f64>>,
     model: default!(Option<&str>, "NULL"),
 ) -> TableIterator<
     'static,
@@ -41,30 +56,78 @@ fn extract_speaker_embeddings(
         name!(permanent, Option<bool>),
     ),
 > {
-    raise(|| {
-        if starts.len() != ends.len() {
-            return Err(SqlError::Lengths { starts: starts.len(), ends: ends.len() }.into());
-        }
-        let Some(audio) = audio else { return Ok(TableIterator::empty()) };
-        let spans: Vec<_> = starts.iter().zip(ends.iter()).map(|(start, end)| Span::new(start, end)).collect();
-        let mut outcomes = Vec::with_capacity(spans.len());
-        backend::embed_all(audio, &spans, model, |ordinal, outcome| {
-            outcomes.push((ordinal, outcome));
-        })?;
-        outcomes.sort_by_key(|(ordinal, _)| *ordinal);
-        Ok(TableIterator::new(outcomes.into_iter().map(|(ordinal, outcome)| {
-            let ordinal = ordinal as i32 + 1;
-            match outcome {
-                Ok(Embedded { embedding, speech_s }) => {
-                    (ordinal, Some(Vector::new(embedding.into_vec())), Some(speech_s), None, None, None)
-                }
-                Err(report) => {
-                    let entry = report.entry();
-                    (ordinal, None, None, Some(entry.code), Some(report.to_string()), Some(entry.permanent))
-                }
-            }
-        })))
+    raise(|| match audio {
+        Some(audio) => embed(&Audio::Bytea(audio), starts, ends, model),
+        None => Ok(TableIterator::empty()),
     })
+}
+
+#[pg_schema]
+pub mod speaker {
+    use super::*;
+
+    #[pg_extern(stable, parallel_safe, cost = 1000000)]
+    #[allow(clippy::type_complexity, reason = "pgrx reads the columns of the row from the type")]
+    pub fn extract_recording(
+        audio: Option<Bytea>,
+        audio_lo: Option<pg_sys::Oid>,
+        audio_path: Option<String>,
+        starts: Option<Array<f64>>,
+        ends: Option<Array<f64>>,
+        model: &str,
+    ) -> TableIterator<
+        'static,
+        (
+            name!(ordinal, i32),
+            name!(embedding, Option<Vector>),
+            name!(speech_s, Option<f64>),
+            name!(error_code, Option<&'static str>),
+            name!(error, Option<String>),
+            name!(permanent, Option<bool>),
+        ),
+    > {
+        raise(|| {
+            let audio = Audio::of_recording(audio, audio_lo, audio_path)
+                .ok_or(SqlError::AudioMissing { what: "the recording's audio".to_owned() })?;
+            embed(&audio, starts, ends, Some(model))
+        })
+    }
+
+    #[pg_extern(stable, parallel_safe)]
+    pub fn load_model(model: &str) {
+        raise(|| backend::with_model(Some(model), |_| Ok(())));
+    }
+}
+
+fn embed(
+    audio: &Audio,
+    starts: Option<Array<f64>>,
+    ends: Option<Array<f64>>,
+    model: Option<&str>,
+) -> Result<Rows, Report> {
+    let starts = starts.ok_or(SqlError::Null { argument: "starts" })?;
+    let ends = ends.ok_or(SqlError::Null { argument: "ends" })?;
+    if starts.len() != ends.len() {
+        return Err(SqlError::Lengths { starts: starts.len(), ends: ends.len() }.into());
+    }
+    let spans: Vec<_> = starts.iter().zip(ends.iter()).map(|(start, end)| Span::new(start, end)).collect();
+    let mut outcomes = Vec::with_capacity(spans.len());
+    backend::embed_all(audio, &spans, model, |ordinal, outcome| {
+        outcomes.push((ordinal, outcome));
+    })?;
+    outcomes.sort_by_key(|(ordinal, _)| *ordinal);
+    Ok(TableIterator::new(outcomes.into_iter().map(|(ordinal, outcome)| {
+        let ordinal = ordinal as i32 + 1;
+        match outcome {
+            Ok(Embedded { embedding, speech_s }) => {
+                (ordinal, Some(Vector::new(embedding.into_vec())), Some(speech_s), None, None, None)
+            }
+            Err(report) => {
+                let code = report.code();
+                (ordinal, None, None, Some(code.code), Some(report.to_string()), Some(code.permanent))
+            }
+        }
+    })))
 }
 
 extension_sql!(

@@ -3,8 +3,8 @@
 use pgrx::prelude::*;
 use speaker_core::manifest::Manifest;
 
+use crate::backend;
 use crate::error::raise;
-use crate::{backend, settings};
 
 /// Manifests that come with the extension, under the ids that they keep for ever.
 const BUILTIN: [(i32, &str); 1] = [(1, include_str!("../../models/ge2e.toml"))];
@@ -18,7 +18,7 @@ pub mod speaker {
         TableIterator::new(BUILTIN)
     }
 
-    #[pg_extern(stable, parallel_safe)]
+    #[pg_extern(stable, strict, parallel_safe)]
     pub fn installed_manifest(model: &str) -> String {
         raise(|| Ok(backend::read_manifest(model)?))
     }
@@ -51,10 +51,5 @@ pub mod speaker {
                 m.thresholds.centroid,
             )))
         })
-    }
-
-    #[pg_extern(stable, parallel_safe)]
-    pub fn default_model() -> String {
-        settings::default_model()
     }
 }

@@ -3,8 +3,11 @@
 pub mod audio;
 pub mod cluster;
 pub mod embedding;
+pub mod errors;
+pub mod lease;
 pub mod manifest;
 pub mod nearest;
 pub mod segments;
+pub mod settings;
 pub mod similarity;
 pub mod sums;

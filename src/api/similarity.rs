@@ -7,6 +7,7 @@ use speaker_core::embedding;
 use crate::backend;
 use crate::datum::Vector;
 use crate::error::raise;
+use crate::source::{Audio, Bytea};
 
 #[pg_extern(immutable, strict, parallel_safe)]
 fn speaker_similarity(a: Vector, b: Vector) -> f64 {
@@ -16,15 +17,15 @@ fn speaker_similarity(a: Vector, b: Vector) -> f64 {
 #[pg_extern(stable, parallel_safe, cost = 200000)]
 #[allow(clippy::type_complexity, reason = "pgrx reads the columns of the row from the type")]
 fn verify_speakers(
-    a: Option<&[u8]>,
-    b: Option<&[u8]>,
+    a: Option<Bytea>,
+    b: Option<Bytea>,
     model: default!(Option<&str>, "NULL"),
 ) -> TableIterator<'static, (name!(same_speaker, bool), name!(similarity, f64), name!(threshold, f64))> {
     raise(|| {
         let (Some(a), Some(b)) = (a, b) else { return Ok(TableIterator::empty()) };
         let whole = Span::new(None, None)?;
-        let first = backend::embed_one(a, whole, model)?;
-        let second = backend::embed_one(b, whole, model)?;
+        let first = backend::embed_one(&Audio::Bytea(a), whole, model)?;
+        let second = backend::embed_one(&Audio::Bytea(b), whole, model)?;
         let threshold = backend::with_model(model, |model| Ok(model.manifest().thresholds.utterance))?;
         let similarity = embedding::cosine(first.as_slice(), second.as_slice())?;
         Ok(TableIterator::once((similarity >= threshold, similarity, threshold)))

@@ -17,7 +17,7 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from sqlalchemy import Engine, create_engine, func, select
+from sqlalchemy import Engine, create_engine, func, select, text
 from sqlalchemy.pool import NullPool
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -154,14 +154,18 @@ def meeting(engine):
 
 
 @pytest.fixture
-def long_audio(engine):
-    """35 minutes of speech: extraction takes far longer than any test waits before it cancels."""
+def long_recording(engine):
+    """A quarter of an hour of speech, stored under the name "long": extraction takes far longer than any test waits
+    before it cancels. Stored, because PostgreSQL ignores a cancel while it still reads the statement's parameters."""
     with engine.begin() as connection:
         clip = connection.scalar(select(func.audio_clip(MEETING.audio, None, None)))
-    with wave.open(io.BytesIO(clip)) as source:
-        parameters, frames = source.getparams(), source.readframes(source.getnframes())
-    audio = io.BytesIO()
-    with wave.open(audio, "wb") as target:
-        target.setparams(parameters)
-        target.writeframes(frames * 20)
-    return audio.getvalue()
+        with wave.open(io.BytesIO(clip)) as source:
+            parameters, frames = source.getparams(), source.readframes(source.getnframes())
+        audio = io.BytesIO()
+        with wave.open(audio, "wb") as target:
+            target.setparams(parameters)
+            target.writeframes(frames * 10)
+        connection.execute(
+            text("INSERT INTO speaker.recordings (external_id, audio) VALUES ('long', :audio)"), {"audio": audio.getvalue()}
+        )
+        connection.execute(text("SELECT add_run('long', :segments)"), {"segments": '[{"start": 0, "end": 1000}]'})

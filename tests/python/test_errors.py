@@ -107,41 +107,50 @@ def test_an_enrolment_that_fails_leaves_nothing(connection):
     assert not any(contents(connection).values())
 
 
-STATEMENTS = {
-    "extraction": "SELECT extract_speaker_embedding(:audio)",
-    "ingestion": "SELECT ingest_recording('long', :audio, '[{\"start\": 0, \"end\": 2000}]')",
-    "enrolment": "SELECT enroll_speaker('Ann', :audio)",
+LONG_WORK = {
+    "extraction": "SELECT extract_speaker_embedding(audio) FROM speaker.recordings",
+    "verification": "SELECT verify_speakers(audio, audio) FROM speaker.recordings",
+    "enrolment": "SELECT enroll_speaker('Ann', audio) FROM speaker.recordings",
+    "embedding a run": "SELECT embed_run(id) FROM speaker.runs",
+    "labelling": "SELECT label_segment(id, 'Ann') FROM speaker.segments",
 }
 
 
-@pytest.mark.parametrize("statement", STATEMENTS.values(), ids=STATEMENTS)
-def test_a_timeout_in_mid_work(engine, long_audio, statement):
+@pytest.mark.parametrize("statement", LONG_WORK.values(), ids=LONG_WORK)
+def test_a_timeout_in_mid_work(engine, database, long_recording, statement):
     embed = select(func.extract_speaker_embedding(MEETING.audio, 0, 4))
-    with engine.connect() as connection:
+    with engine.connect() as connection, psycopg.connect(database.as_role, autocommit=True) as observer:
+        before = contents(observer)
         expected = connection.scalar(embed)
         pid = connection.scalar(text("SELECT pg_backend_pid()"))
         connection.execute(text("SET LOCAL statement_timeout = '300ms'"))
         with pytest.raises(OperationalError) as caught:
-            connection.execute(text(statement), {"audio": long_audio})
+            connection.execute(text(statement))
         assert isinstance(caught.value.orig, errors.QueryCanceled)
         connection.rollback()
         # The same backend, with its model, gives the same answer, and nothing was stored.
         assert connection.scalar(text("SELECT pg_backend_pid()")) == pid
         assert connection.scalar(embed) == expected
-        assert connection.scalar(text("SELECT count(*) FROM speaker.recordings")) == 0
+        assert contents(observer) == before
 
 
-def test_a_terminated_backend_ends_in_mid_work(database, long_audio):
-    """A fast shutdown of the server asks the same of every backend."""
+@pytest.mark.parametrize(
+    ("order", "kind"),
+    [("SELECT pg_cancel_backend(%s)", errors.QueryCanceled), ("SELECT pg_terminate_backend(%s)", errors.AdminShutdown)],
+    ids=["cancelled", "terminated"],
+)
+def test_a_signal_in_mid_work(database, long_recording, order, kind):
+    """Termination is also what a fast shutdown of the server sends to every backend."""
     with (
         psycopg.connect(database.as_role) as connection,
         psycopg.connect(database.as_owner, autocommit=True) as owner,
         ThreadPoolExecutor() as pool,
     ):
         pid = connection.info.backend_pid
-        work = pool.submit(connection.execute, "SELECT extract_speaker_embedding(%s)", [long_audio])
+        work = pool.submit(connection.execute, LONG_WORK["extraction"])
         while owner.execute("SELECT state FROM pg_stat_activity WHERE pid = %s", [pid]).fetchone() != ("active",):
             time.sleep(0.01)
-        owner.execute("SELECT pg_terminate_backend(%s)", [pid])
-        with pytest.raises(errors.AdminShutdown):
+        time.sleep(0.2)
+        owner.execute(order, [pid])
+        with pytest.raises(kind):
             work.result()

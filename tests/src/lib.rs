@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs, process};
 
+use pgvector::Vector;
 use postgres::{Client, Config, NoTls};
 
 /// A new database with the extension, and an ordinary role that may write. Both are dropped with this value.
@@ -68,6 +69,34 @@ impl Drop for TestDatabase {
 pub fn fixture(name: &str) -> Vec<u8> {
     let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures")).join(name);
     fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The embedding of a stretch of the meeting.
+pub fn embed(client: &mut Client, start_s: f64, end_s: f64) -> Vector {
+    let arguments: [&(dyn postgres::types::ToSql + Sync); 3] = [&fixture("meeting.flac"), &start_s, &end_s];
+    client.query_one("SELECT extract_speaker_embedding($1, $2, $3)", &arguments).unwrap().get(0)
+}
+
+/// Stores a recording of a quarter of an hour: its embedding takes far longer than any test waits before it cancels.
+/// Stored, because PostgreSQL ignores a cancel while it still reads the statement's parameters.
+pub fn store_long_speech(client: &mut Client) {
+    // The samples of the server's WAV files follow a header of 44 bytes, which has their length twice.
+    const HEADER: usize = 44;
+    let clip: Vec<u8> =
+        client.query_one("SELECT audio_clip($1, NULL, NULL)", &[&fixture("meeting.flac")]).unwrap().get(0);
+    let (header, samples) = clip.split_at(HEADER);
+    let samples = samples.repeat(10);
+    let length = u32::try_from(samples.len()).unwrap();
+    let mut wav = header.to_vec();
+    wav[4..8].copy_from_slice(&(length + HEADER as u32 - 8).to_le_bytes());
+    wav[40..44].copy_from_slice(&length.to_le_bytes());
+    wav.extend(samples);
+    client.execute("INSERT INTO speaker.recordings (external_id, audio) VALUES ('long', $1)", &[&wav]).unwrap();
+}
+
+/// The home folder of the server's user, where the caller made one for the test.
+pub fn home() -> Option<PathBuf> {
+    env::var_os("SPEAKER_TEST_HOME").map(PathBuf::from)
 }
 
 /// Prints past the test harness, which shows only what failing tests print.

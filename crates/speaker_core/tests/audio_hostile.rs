@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use audio_support::{decode, decode_within, pcm16, probe, sample, span, speech, to_f32, whole, Random, Wav};
 use speaker_core::audio::{AudioError, Limits};
 
-const FILES: [&str; 14] = [
+const FILES: [&str; 17] = [
     "speech.aac",
     "speech_alac.m4a",
     "speech.mp3",
@@ -22,6 +22,9 @@ const FILES: [&str; 14] = [
     "film.mp4",
     "speech.flac",
     "speech.aiff",
+    "speech.opus",
+    "speech_live.webm",
+    "speech_opus.mp4",
 ];
 
 /// Limits that keep the damage of one input small.

@@ -8,7 +8,7 @@ use speaker_core::manifest::ManifestError;
 use thiserror::Error;
 
 /// Why a model cannot be used. None of these is the audio's fault.
-#[derive(Debug, Error)]
+#[derive(Debug, Clone, Error)]
 pub enum OnnxError {
     #[error("ONNX Runtime cannot be loaded from {path}: {detail}")]
     Library { path: PathBuf, detail: String },

@@ -11,7 +11,7 @@ use symphonia::core::codecs::registry::CodecRegistry;
 use symphonia::core::errors::Error as SymphoniaError;
 
 use super::guard::guarded;
-use super::AudioError;
+use super::{opus, AudioError};
 
 /// Every decoder that this build has. A further codec is registered here, and nowhere else.
 fn registry() -> &'static CodecRegistry {
@@ -19,6 +19,7 @@ fn registry() -> &'static CodecRegistry {
     REGISTRY.get_or_init(|| {
         let mut registry = CodecRegistry::new();
         symphonia::default::register_enabled_codecs(&mut registry);
+        registry.register_audio_decoder::<symphonia_adapter_libopus::OpusDecoder>();
         registry
     })
 }
@@ -43,6 +44,10 @@ pub(super) fn make_decoder(parameters: &AudioCodecParameters) -> Result<Box<dyn 
     if let Some(frames) = parameters.max_frames_per_packet.filter(|&frames| frames > MOST_FRAMES_PER_PACKET) {
         return Err(AudioError::Corrupt { detail: format!("packets of {frames} frames") });
     }
+    let parameters = match parameters.codec {
+        CODEC_ID_OPUS => &opus::settle(parameters)?,
+        _ => parameters,
+    };
     let options = AudioDecoderOptions::default().gapless(true);
     guarded(|| registry().make_audio_decoder(parameters, &options))?.map_err(|error| match error {
         // A known codec in a profile that is not: say which.
@@ -59,7 +64,6 @@ pub(super) fn name(codec: AudioCodecId) -> String {
         return decoder.codec.info.short_name.to_owned();
     }
     let known = [
-        (CODEC_ID_OPUS, "opus"),
         (CODEC_ID_MP1, "mp1"),
         (CODEC_ID_MP2, "mp2"),
         (CODEC_ID_AC3, "ac3"),

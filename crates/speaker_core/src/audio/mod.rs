@@ -14,16 +14,19 @@
 mod codec;
 mod cut;
 mod decode;
+mod edits;
 mod error;
 mod guard;
 mod health;
 mod length;
+mod opus;
 mod probe;
 mod resample;
 mod sniff;
 mod source;
 mod span;
 mod stream;
+mod trim;
 mod wav;
 
 pub use decode::decode_spans;

@@ -4,29 +4,35 @@
 //! - MPEG audio: a length estimated from the bit rate is used to cut off "padding", which in a file of variable bit rate
 //!   without a Xing header is the end of the audio ([`Stream::settle_trims`]).
 //! - FLAC: damaged frames are left out without a word. Frame numbers tell how much is missing.
-//! - MP4: edit lists are not applied, so the first 1024 or 2112 frames, which AAC encoders add, stay: 23 ms to 48 ms at
-//!   44.1 kHz, 64 ms at 16 kHz. The same goes for ADTS, which could not tell.
+//! - MP4: edit lists are not applied. They are here ([`super::edits`]).
+//! - ADTS could not tell that the first 1024 or 2112 frames are the encoder's, so they stay: 23 ms to 48 ms at 44.1 kHz.
+//! - Matroska: what the encoder added in front are the packets before time 0 ([`Stream::first_edit`]). What it added
+//!   behind, less than a packet, stays.
 //! - Ogg: a damaged page is left out, and what follows moves up by about a second. A damaged first page is the end.
 //! - Packet durations in MP4 and Matroska are what the file says, in the others what the packets hold.
 
 use std::io::ErrorKind;
 use std::ops::ControlFlow;
 
+use symphonia::core::codecs::audio::well_known::{CODEC_ID_OPUS, CODEC_ID_VORBIS};
 use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, CODEC_ID_NULL_AUDIO};
 use symphonia::core::codecs::CodecParameters;
 use symphonia::core::errors::{Error as SymphoniaError, Result as SymphoniaResult};
 use symphonia::core::formats::{FormatReader, Track};
 use symphonia::core::io::MediaSourceStream;
 use symphonia::core::packet::Packet;
-use symphonia::core::units::Duration;
+use symphonia::core::units::{Duration, TimeBase};
 
 use super::codec;
+use super::edits::edits;
 use super::guard::guarded;
 use super::health::Health;
 use super::length::{survey, Declared, Layout};
+use super::opus;
 use super::resample::check_rate;
 use super::sniff::{mpeg_frame, sniff, Container};
 use super::source::{MediaSource, Window};
+use super::trim::{Edit, Trim};
 use super::{AudioError, Limits, TOLERANCE_S};
 use crate::Check;
 
@@ -50,7 +56,14 @@ pub(super) struct Stream<'s> {
     health: Health,
     /// The reader ran out of bytes, rather than out of packets.
     ran_dry: bool,
+    /// MP4: the edits of its tracks.
+    edits: Vec<(u32, Edit)>,
+    /// None until the first packet.
+    trim: Option<Trim>,
+    /// The time that was decoded: what limits and headers are held against.
     elapsed: Elapsed,
+    /// The part of it that is to be heard.
+    heard: Elapsed,
     max_seconds: f64,
     interleaved: Vec<f32>,
     mono: Vec<f32>,
@@ -76,6 +89,7 @@ impl<'s> Stream<'s> {
         let mut window = Window::new(source, limits, check)?;
         let container = sniff(&mut window)?;
         let layout = survey(&mut window, container)?;
+        let edits = if container == Container::Mp4 { edits(&mut window)? } else { Vec::new() };
         let bytes = window.len();
         if let Some((Some(declared), 0)) = layout.data {
             return Err(AudioError::Incomplete { declared_bytes: bytes + declared, got_bytes: bytes });
@@ -104,7 +118,10 @@ impl<'s> Stream<'s> {
             confirmed: Vec::new(),
             health: Health::default(),
             ran_dry: false,
+            edits,
+            trim: None,
             elapsed: Elapsed::default(),
+            heard: Elapsed::default(),
             max_seconds: limits.max_seconds,
             interleaved: Vec::new(),
             mono: Vec::new(),
@@ -127,8 +144,9 @@ impl<'s> Stream<'s> {
         self.channels
     }
 
+    /// The length of what is to be heard.
     pub(super) fn seconds(&self) -> f64 {
-        self.elapsed.seconds()
+        self.heard.seconds()
     }
 
     /// The next packet of the track, or none at the end.
@@ -151,6 +169,7 @@ impl<'s> Stream<'s> {
                 // Ogg: a new stream follows the one that ended.
                 Err(SymphoniaError::ResetRequired) => {
                     (self.track, self.parameters, self.decoder) = choose_track(self.reader.as_ref(), self.container)?;
+                    self.trim = None;
                 }
                 Err(error) => return Err(AudioError::Corrupt { detail: error.to_string() }),
             }
@@ -210,14 +229,18 @@ impl<'s> Stream<'s> {
                 lost += self.stated_frames(packet).unwrap_or(self.frames).min(MOST_FRAMES);
             }
         }
-        self.count(lost + self.mono.len() as u64, self.rate)?;
-        Ok(Piece { rate: self.rate, lost, samples: &self.mono })
+        let frames = self.mono.len() as u64;
+        let (_, lost) = self.count(packet, lost, self.rate)?;
+        let (dropped, kept) = self.count(packet, frames, self.rate)?;
+        let (dropped, kept) = (dropped as usize, kept as usize);
+        Ok(Piece { rate: self.rate, lost, samples: &self.mono[dropped..dropped + kept] })
     }
 
     /// Counts a packet without decoding it, where its length can be believed.
     pub(super) fn measure(&mut self, packet: &Packet) -> Result<(), AudioError> {
         let tabled = matches!(self.container, Container::Mp4 | Container::Matroska);
-        let believed = |frames: &u64| self.health.good > 0 && (!tabled || self.confirmed.contains(frames));
+        let trusted = !tabled || self.is_opus();
+        let believed = |frames: &u64| self.health.good > 0 && (trusted || self.confirmed.contains(frames));
         if let Some(frames) = self.stated_frames(packet).filter(believed) {
             let rate = match self.container {
                 // The frames of files joined to one may differ.
@@ -226,9 +249,11 @@ impl<'s> Stream<'s> {
             };
             let lost = self.lost_before(packet);
             self.health.well();
-            return self.count(lost + frames, rate);
+            self.count(packet, lost + frames, rate)?;
+            return Ok(());
         }
-        let frames = self.decode(packet)?.samples.len() as u64;
+        self.decode(packet)?;
+        let frames = self.mono.len() as u64;
         if self.stated_frames(packet) == Some(frames) && self.confirmed.len() < 16 {
             self.confirmed.push(frames);
         }
@@ -245,14 +270,17 @@ impl<'s> Stream<'s> {
         self.health.verdict()?;
         let declared = self.declared();
         if self.health.good == 0 {
-            declared.check(self.seconds())?;
+            declared.check(self.elapsed.seconds())?;
+            return Err(AudioError::NoSamples);
+        }
+        if self.seconds() == 0.0 {
             return Err(AudioError::NoSamples);
         }
         match self.container {
             // Samples of its tables are missing.
             Container::Mp4 if self.ran_dry => self.finish_cut(),
             Container::Matroska if self.layout.cut_at.is_some() => self.finish_cut(),
-            _ => declared.check(self.seconds()),
+            _ => declared.check(self.elapsed.seconds()),
         }
     }
 
@@ -266,7 +294,7 @@ impl<'s> Stream<'s> {
         let declared_s = length.map_or(0.0, |(ticks, base)| {
             ticks.get() as f64 * f64::from(base.numer.get()) / f64::from(base.denom.get())
         });
-        let got_s = self.seconds();
+        let got_s = self.elapsed.seconds();
         if declared_s > got_s + TOLERANCE_S {
             return Err(AudioError::Truncated { declared_s, got_s });
         }
@@ -298,8 +326,12 @@ impl<'s> Stream<'s> {
 
     /// Decodes into `mono`; returns rate and channels.
     fn attempt(&mut self, packet: &Packet) -> Result<SymphoniaResult<(u32, usize)>, AudioError> {
+        let is_opus = self.is_opus();
         let Self { decoder, interleaved, mono, .. } = self;
         guarded(|| {
+            if is_opus && opus::frames(&packet.data).is_none() {
+                return Err(SymphoniaError::DecodeError("opus: a packet without frames"));
+            }
             let decoded = decoder.decode(packet)?;
             let channels = decoded.spec().channels().count();
             decoded.copy_to_vec_interleaved(interleaved);
@@ -310,6 +342,9 @@ impl<'s> Stream<'s> {
 
     /// How many frames a packet says it has, if it counts in frames.
     fn stated_frames(&self, packet: &Packet) -> Option<u64> {
+        if self.is_opus() {
+            return Some(opus::frames(&packet.data)?.saturating_sub(packet.trim_end.get()));
+        }
         let base = self.track.time_base?;
         let in_frames = base.numer.get() == 1 && base.denom.get() == self.rate;
         let frames = packet.dur.get();
@@ -331,12 +366,41 @@ impl<'s> Stream<'s> {
         lost
     }
 
-    fn count(&mut self, frames: u64, rate: u32) -> Result<(), AudioError> {
+    /// Counts frames of a packet; returns how many of them to drop in front, and how many to keep behind those.
+    fn count(&mut self, packet: &Packet, frames: u64, rate: u32) -> Result<(u64, u64), AudioError> {
         self.elapsed.add(frames, rate);
-        if self.seconds() > self.max_seconds {
+        if self.elapsed.seconds() > self.max_seconds {
             return Err(AudioError::TooLong { max_s: self.max_seconds });
         }
-        Ok(())
+        if frames == 0 {
+            return Ok((0, 0));
+        }
+        let edit = if self.trim.is_none() { self.first_edit(packet) } else { Edit::default() };
+        let (dropped, kept) = self.trim.get_or_insert_with(|| Trim::new(edit)).pass(frames, rate);
+        self.heard.add(kept, rate);
+        Ok((dropped, kept))
+    }
+
+    /// What is to be heard of a stream that begins with this packet.
+    fn first_edit(&self, packet: &Packet) -> Edit {
+        if let Some((_, edit)) = self.edits.iter().find(|(track, _)| *track == self.track.id) {
+            return *edit;
+        }
+        let early = |base: TimeBase| {
+            packet.pts.get().min(0).unsigned_abs() as f64 * f64::from(base.numer.get()) / f64::from(base.denom.get())
+        };
+        let skip_s = match (self.container, self.parameters.codec) {
+            (container, CODEC_ID_OPUS) => opus::pre_skip(container, &self.parameters) as f64 / f64::from(opus::RATE),
+            // Its decoder gives nothing for the first packet, which is all that is early.
+            (Container::Matroska, CODEC_ID_VORBIS) => 0.0,
+            (Container::Matroska, _) => self.track.time_base.map_or(0.0, early),
+            _ => 0.0,
+        };
+        Edit { skip_s, keep_s: None }
+    }
+
+    fn is_opus(&self) -> bool {
+        self.parameters.codec == CODEC_ID_OPUS
     }
 }
 

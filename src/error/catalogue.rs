@@ -1,0 +1,250 @@
+//! Every error code, once: what programs, `speaker.error_codes` and the README's table know of it.
+
+use pgrx::PgSqlErrorCode;
+
+/// One code.
+#[derive(Debug)]
+pub struct ErrorCode {
+    /// For programs; it does not change between versions.
+    pub code: &'static str,
+    pub sqlstate: PgSqlErrorCode,
+    /// Whether the same input can never work.
+    pub permanent: bool,
+    pub meaning: &'static str,
+    /// What to look at.
+    pub troubleshooting: &'static str,
+    /// What to do; the hint of the error.
+    pub recovery: &'static str,
+}
+
+impl ErrorCode {
+    /// The code of this name.
+    pub fn find(code: &str) -> Option<&'static Self> {
+        ALL.iter().copied().find(|entry| entry.code == code)
+    }
+
+    /// The five characters.
+    pub fn sqlstate_text(&self) -> String {
+        let packed = self.sqlstate as u32;
+        (0..5).map(|place| char::from(b'0' + (packed >> (6 * place) & 0x3f) as u8)).collect()
+    }
+}
+
+macro_rules! catalogue {
+    ($($name:ident: $code:literal, $sqlstate:ident, $permanence:ident,
+        $meaning:literal, $troubleshooting:literal, $recovery:literal;)*) => {
+        $(pub static $name: ErrorCode = ErrorCode {
+            code: $code,
+            sqlstate: PgSqlErrorCode::$sqlstate,
+            permanent: $permanence,
+            meaning: $meaning,
+            troubleshooting: $troubleshooting,
+            recovery: $recovery,
+        };)*
+
+        /// All codes, in the order of the documentation.
+        pub static ALL: &[&ErrorCode] = &[$(&$name),*];
+    };
+}
+
+const PERMANENT: bool = true;
+const PASSING: bool = false;
+
+catalogue! {
+    AUDIO_EMPTY: "audio_empty", ERRCODE_ZERO_LENGTH_CHARACTER_STRING, PERMANENT,
+        "Zero bytes",
+        "Whether the upload was complete, and the right parameter was bound.",
+        "Pass the bytes of an audio file; NULL means that there is none.";
+    AUDIO_TOO_LARGE: "audio_too_large", ERRCODE_PROGRAM_LIMIT_EXCEEDED, PASSING,
+        "More bytes than speaker.max_audio_bytes",
+        "The size of the file, and SHOW speaker.max_audio_bytes.",
+        "Raise speaker.max_audio_bytes, or compress the audio: FLAC halves a WAV file without loss.";
+    AUDIO_TOO_LONG: "audio_too_long", ERRCODE_PROGRAM_LIMIT_EXCEEDED, PASSING,
+        "More seconds than speaker.max_audio_seconds",
+        "Whether it is really that long; a small file of hours of silence is suspicious.",
+        "Raise speaker.max_audio_seconds, or split the recording.";
+    AUDIO_TOO_MUCH_MEMORY: "audio_too_much_memory", ERRCODE_PROGRAM_LIMIT_EXCEEDED, PASSING,
+        "Segments that would hold more memory at once than speaker.max_memory",
+        "Whether one segment spans hours, or many overlap a long one.",
+        "Raise speaker.max_memory, or use shorter segments.";
+    AUDIO_UNKNOWN_FORMAT: "audio_unknown_format", ERRCODE_INVALID_BINARY_REPRESENTATION, PERMANENT,
+        "Not a format that is read",
+        "The first bytes of the file: it may be text, an error page, or encrypted.",
+        "WAV, FLAC, MP3, AAC, M4A and MP4, Ogg, AIFF, WebM and Matroska files are read; check that these are the file's bytes.";
+    AUDIO_NO_TRACK: "audio_no_track", ERRCODE_NO_DATA_FOUND, PERMANENT,
+        "A file without an audio track",
+        "Whether the video was recorded with sound.",
+        "Pass a file that has sound.";
+    AUDIO_UNSUPPORTED: "audio_unsupported", ERRCODE_FEATURE_NOT_SUPPORTED, PERMANENT,
+        "A codec, sample rate (2 to 384 kHz are read) or number of channels (up to 64) that is not read",
+        "The codec that the message names.",
+        "Convert the recording, for example to FLAC at 16 kHz.";
+    AUDIO_TRUNCATED: "audio_truncated", ERRCODE_STRING_DATA_LENGTH_MISMATCH, PERMANENT,
+        "The file ends before what its header declares",
+        "The size of the file where it came from.",
+        "The file was cut off on its way; upload it again.";
+    AUDIO_CORRUPT: "audio_corrupt", ERRCODE_DATA_EXCEPTION, PERMANENT,
+        "The file is damaged",
+        "Whether a player reads it where it came from.",
+        "The file is damaged; upload it again, or convert it anew.";
+    AUDIO_NO_SAMPLES: "audio_no_samples", ERRCODE_STRING_DATA_LENGTH_MISMATCH, PERMANENT,
+        "A valid file without a sample",
+        "Whether the recording was stopped as it started.",
+        "The file is valid but holds no sound.";
+    AUDIO_DECODER_FAILED: "audio_decoder_failed", ERRCODE_EXTERNAL_ROUTINE_EXCEPTION, PASSING,
+        "A bug of a decoder, set off by this file",
+        "Whether other files of the same origin work.",
+        "This is a bug of a decoder; convert the recording, for example to FLAC, and report the file.";
+    AUDIO_UNREADABLE: "audio_unreadable", ERRCODE_IO_ERROR, PASSING,
+        "Reading the audio failed",
+        "The server's log, and the permissions of the file.",
+        "Try again; the server's log may tell more.";
+    MISSING_AUDIO: "missing_audio", ERRCODE_NO_DATA_FOUND, PASSING,
+        "The recording has no audio, or its file or large object is gone",
+        "The columns audio, audio_lo and audio_path of speaker.recordings.",
+        "Set audio, audio_lo or audio_path of the recording; its segments are then due again.";
+    FILES_FORBIDDEN: "files_forbidden", ERRCODE_INSUFFICIENT_PRIVILEGE, PASSING,
+        "A file of the server, for a role that may not read those",
+        "SELECT pg_has_role('pg_read_server_files', 'USAGE').",
+        "Use a role that is a member of pg_read_server_files, or store the audio as bytea or large object.";
+    FILE_PATH: "file_path", ERRCODE_INVALID_PARAMETER_VALUE, PASSING,
+        "A path that is relative, or leads out of speaker.audio_dir",
+        "SHOW speaker.audio_dir, and where links on the path lead.",
+        "Name an absolute path of a file inside speaker.audio_dir.";
+    SEGMENT_INVALID_TIME: "segment_invalid_time", ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, PERMANENT,
+        "A time that is negative or not finite",
+        "The segments as they were passed.",
+        "Times are seconds from the start of the recording.";
+    SEGMENT_EMPTY: "segment_empty", ERRCODE_INVALID_PARAMETER_VALUE, PERMANENT,
+        "The end is not after the start, or nothing of it is inside the recording",
+        "The segments as they were passed, and the duration of the recording.",
+        "Pass an end that is after the start.";
+    SEGMENT_BEYOND_END: "segment_beyond_end", ERRCODE_SUBSTRING_ERROR, PERMANENT,
+        "Outside the recording",
+        "Whether the times are milliseconds, or of another recording.",
+        "Times are seconds, not milliseconds; audio_info() tells the recording's duration.";
+    SPEECH_TOO_SHORT: "speech_too_short", ERRCODE_DATA_EXCEPTION, PERMANENT,
+        "Less speech than speaker.min_speech",
+        "Listen to segment_clip(); the voice activity detector leaves out pauses.",
+        "Pass a longer clip, or lower speaker.min_speech.";
+    SPEECH_NONE: "speech_none", ERRCODE_NO_DATA_FOUND, PERMANENT,
+        "Silence, or sound that is not a voice",
+        "Listen to segment_clip(): silence, music or noise?",
+        "Check the times, and that the recording has a voice in this stretch.";
+    VECTOR_DIMENSIONS: "vector_dimensions", ERRCODE_DATA_EXCEPTION, PERMANENT,
+        "Two vectors of different dimensions, so of different models",
+        "Which model made each of them.",
+        "Compare embeddings of the same model only.";
+    VECTOR_INVALID: "vector_invalid", ERRCODE_INVALID_PARAMETER_VALUE, PERMANENT,
+        "A value that is not finite, or all zeros",
+        "How the vector was made.",
+        "An embedding has finite values that are not all zero.";
+    RUNTIME_MISSING: "runtime_missing", ERRCODE_UNDEFINED_FILE, PASSING,
+        "ONNX Runtime cannot be loaded",
+        "SHOW speaker.onnxruntime, and whether the server's user can read that file.",
+        "Install onnxruntime 1.20 or newer on the server and name the library in speaker.onnxruntime.";
+    MODEL_UNKNOWN: "model_unknown", ERRCODE_UNDEFINED_OBJECT, PASSING,
+        "Not a name of a model, not registered in this database, or not in speaker.model_dir",
+        "SELECT name FROM speaker.models, and SHOW speaker.model_dir.",
+        "SELECT name FROM speaker.models lists the models; register_model() adds one whose files are in speaker.model_dir.";
+    MODEL_MISSING: "model_missing", ERRCODE_UNDEFINED_FILE, PASSING,
+        "The model's manifest or file cannot be read",
+        "Whether the server's user can read the files in speaker.model_dir.",
+        "Put the model's manifest and ONNX file into speaker.model_dir, readable by the server.";
+    MODEL_ALTERED: "model_altered", ERRCODE_CONFIG_FILE_ERROR, PASSING,
+        "The file's sha256 is not the manifest's",
+        "Whether the file was replaced, or copied in part.",
+        "Install the file that belongs to the manifest; another file is another version and needs its own.";
+    MODEL_OTHER_VERSION: "model_other_version", ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, PASSING,
+        "The installed model is not the one that this database registered",
+        "The sha256 in speaker.models and in the installed manifest.",
+        "Install the registered version, or call register_model() to use the new one beside it.";
+    MODEL_CONTRACT: "model_contract", ERRCODE_CONFIG_FILE_ERROR, PASSING,
+        "The file's tensors are not what the manifest says",
+        "The names and shapes of the graph's inputs and outputs.",
+        "Correct the manifest's tensors, frontend or dimension.";
+    MANIFEST_INVALID: "manifest_invalid", ERRCODE_CONFIG_FILE_ERROR, PASSING,
+        "The manifest cannot be read",
+        "The line that the message names.",
+        "Correct the manifest; the one of the default model is an example.";
+    INFERENCE_FAILED: "inference_failed", ERRCODE_EXTERNAL_ROUTINE_EXCEPTION, PASSING,
+        "ONNX Runtime failed, perhaps for lack of memory",
+        "The server's memory, and its log.",
+        "Try again; if it lasts, the server may lack memory.";
+    SEGMENTS_INVALID: "segments_invalid", ERRCODE_INVALID_TEXT_REPRESENTATION, PERMANENT,
+        "The text of segments cannot be read",
+        "The place that the message names.",
+        "Pass Whisper's verbose JSON, an array of {\"start\", \"end\", \"speaker\"} in seconds, or RTTM.";
+    SEGMENTS_OF_SEVERAL_FILES: "segments_of_several_files", ERRCODE_INVALID_PARAMETER_VALUE, PERMANENT,
+        "RTTM of more than one recording",
+        "The second column of the RTTM.",
+        "Split the RTTM: each recording has segments of its own.";
+    SEGMENTS_DUPLICATE: "segments_duplicate", ERRCODE_UNIQUE_VIOLATION, PERMANENT,
+        "Two segments with one id",
+        "The ids of the segments.",
+        "Ids are unique within a run; leave them out to number the segments.";
+    ARRAY_LENGTHS: "array_lengths", ERRCODE_ARRAY_ELEMENT_ERROR, PERMANENT,
+        "Not as many ends as starts",
+        "How the arrays were made.",
+        "Pass one start and one end for each segment.";
+    NULL_ELEMENT: "null_element", ERRCODE_NULL_VALUE_NOT_ALLOWED, PERMANENT,
+        "NULL in an array",
+        "How the array was made.",
+        "Leave the element out of the array.";
+    ARGUMENT_MISSING: "argument_missing", ERRCODE_NULL_VALUE_NOT_ALLOWED, PERMANENT,
+        "An argument is NULL that must not be",
+        "The parameters that were bound.",
+        "Pass a value for the argument; the function's comment tells which may be NULL.";
+    INVALID_ARGUMENT: "invalid_argument", ERRCODE_INVALID_PARAMETER_VALUE, PERMANENT,
+        "An argument out of its range",
+        "The function's comment: \\df+ in psql.",
+        "See the function's comment for its arguments.";
+    TOO_MANY_VECTORS: "too_many_vectors", ERRCODE_PROGRAM_LIMIT_EXCEEDED, PERMANENT,
+        "More vectors than can be clustered at once",
+        "The number of unknown segments.",
+        "Cluster a part of the vectors at a time.";
+    CLUSTERING_INCONSISTENT: "clustering_inconsistent", ERRCODE_DATA_EXCEPTION, PERMANENT,
+        "A clustering that is not of these vectors",
+        "Whether embeddings changed since it was made.",
+        "The clustering is not of these vectors; cluster anew.";
+    RECORDING_UNKNOWN: "recording_unknown", ERRCODE_NO_DATA_FOUND, PERMANENT,
+        "No such recording in the collection",
+        "SELECT collection, external_id FROM speaker.recordings.",
+        "Name a recording that is there, with its collection; ingest_recording() adds one.";
+    RECORDING_DIFFERS: "recording_differs", ERRCODE_UNIQUE_VIOLATION, PERMANENT,
+        "Other content under the same external_id",
+        "Which content is the right one.",
+        "The same content again is a no-op. Give other audio another external_id; add_run() adds other segments.";
+    RUN_UNKNOWN: "run_unknown", ERRCODE_NO_DATA_FOUND, PERMANENT,
+        "No such run",
+        "SELECT id FROM speaker.runs.",
+        "SELECT id FROM speaker.runs lists the runs.";
+    SEGMENT_UNKNOWN: "segment_unknown", ERRCODE_NO_DATA_FOUND, PERMANENT,
+        "No such segment",
+        "SELECT id FROM speaker.segments.",
+        "SELECT id FROM speaker.segments lists the segments.";
+    SPEAKER_UNKNOWN: "speaker_unknown", ERRCODE_NO_DATA_FOUND, PERMANENT,
+        "No such speaker in the collection",
+        "SELECT collection, name FROM speaker.speakers.",
+        "SELECT name FROM speaker.speakers lists the speakers; label_segment() and enroll_speaker() add one.";
+    CLUSTER_UNKNOWN: "cluster_unknown", ERRCODE_NO_DATA_FOUND, PERMANENT,
+        "No such clustering, or no such cluster in it",
+        "SELECT clustering_id, cluster FROM speaker.cluster_members.",
+        "SELECT cluster FROM speaker.cluster_members lists the clusters; noise is none.";
+    COLLECTIONS_DIFFER: "collections_differ", ERRCODE_FOREIGN_KEY_VIOLATION, PERMANENT,
+        "A segment and a speaker of different collections",
+        "The collections of both.",
+        "Speakers are known within one collection.";
+    SESSION_ENDED: "session_ended", ERRCODE_CRASH_SHUTDOWN, PASSING,
+        "The session ended, or the server crashed, each time that this segment was worked on alone. In the ledger only",
+        "The server's log at those times; statement_timeout of the session.",
+        "Convert the recording, for example to FLAC, or give the session more time; retry_embeddings() makes it due again.";
+    UNEXPECTED_ERROR: "unexpected_error", ERRCODE_INTERNAL_ERROR, PASSING,
+        "An error of PostgreSQL's or of a trigger, while this segment was worked on. In the ledger only",
+        "The text of the error, and the server's log.",
+        "Remove the cause; it is tried again by itself, and retry_embeddings() makes dead ones due again.";
+    INTERRUPTED: "interrupted", ERRCODE_QUERY_CANCELED, PASSING,
+        "Cancelled, or statement_timeout",
+        "SHOW statement_timeout.",
+        "Run it again; nothing was written.";
+}
