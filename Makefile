@@ -122,8 +122,21 @@ fuzz-smoke: start ## Damaged audio through the decoder and through SQL (SEED=num
 	    $(TARGET)/release/pg_speaker_fuzz crates/speaker_core/tests/data $(BUILD)/fuzz $(or $(SEED),20261121) $(or $(MINUTES),3); \
 	status=$$?; $(SERVER) stop; exit $$status
 
+# Benchmarks -----------------------------------------------------------------------------------------------------------
+
+$(BUILD)/venv-bench/.knn: bench/knn/requirements.txt
+	python3 -m venv $(BUILD)/venv-bench
+	$(BUILD)/venv-bench/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	touch $@
+
+bench-knn: start $(BUILD)/venv-bench/.knn ## Search among a million embeddings (4 GB of disk, cleaned up)
+	@$(BUILD)/venv-bench/bin/python bench/knn/bench.py "$$($(SERVER) conninfo)" bench/knn
+
+bench-load: start ## 50 sessions at once (SECONDS=120)
+	@$(VENV)/bin/python bench/load/run.py $(PG_INSTALL)/bin "$$($(SERVER) conninfo)" fixtures $(or $(SECONDS),120)
+
 clean: ## Remove what was built, but not what was fetched
 	-@$(SERVER) stop 2>/dev/null
 	rm -rf $(TARGET) $(BUILD)/pg* $(BUILD)/models
 
-.PHONY: help setup install start stop psql demo check lint-extension test-venv test accept faults formats fuzz-smoke clean
+.PHONY: help setup install start stop psql demo check lint-extension test-venv test accept faults formats fuzz-smoke bench-knn bench-load clean

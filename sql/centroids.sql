@@ -4,6 +4,11 @@
 -- each other. The embedding's trigger therefore locks the segment FOR SHARE before it reads the speaker, while a label
 -- holds the segment's row lock. Rows are locked in the order of their ids: single statements never deadlock.
 
+-- The speaker's collection, beside the mean: a search reads one table, and through the index only its own collection
+-- where there are many. (No index on what a label changes, or the row could not be updated in place.)
+ALTER TABLE speaker.speaker_centroids ADD COLUMN collection text NOT NULL;
+CREATE INDEX speaker_centroids_collection_idx ON speaker.speaker_centroids (collection, model_id);
+
 CREATE TYPE speaker.centroid_delta AS (speaker_id bigint, model_id int, n bigint, sum float8[]);
 
 CREATE FUNCTION speaker.apply_centroid_deltas(deltas speaker.centroid_delta[]) RETURNS void
@@ -11,10 +16,9 @@ LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     -- One statement, so that each row is locked and changed at once, in order. A row may be proposed with a negative n,
     -- which is why the table has no check on it. A speaker that is being deleted takes its centroid along.
-    INSERT INTO speaker.speaker_centroids AS c (speaker_id, model_id, n, sum)
-    SELECT d.speaker_id, d.model_id, d.n, d.sum
-    FROM unnest(deltas) AS d
-    WHERE EXISTS (SELECT FROM speaker.speakers AS s WHERE s.id = d.speaker_id)
+    INSERT INTO speaker.speaker_centroids AS c (speaker_id, model_id, collection, n, sum)
+    SELECT d.speaker_id, d.model_id, s.collection, d.n, d.sum
+    FROM unnest(deltas) AS d JOIN speaker.speakers AS s ON s.id = d.speaker_id
     ORDER BY d.speaker_id, d.model_id
     ON CONFLICT (speaker_id, model_id) DO UPDATE
     SET n = c.n + excluded.n, sum = speaker.add_sums(c.sum, excluded.sum);
@@ -113,6 +117,16 @@ $$;
 CREATE TRIGGER segment_deleted BEFORE DELETE ON speaker.segments
     FOR EACH ROW EXECUTE FUNCTION speaker.segment_deleted();
 
+CREATE FUNCTION speaker.speakers_moved() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    UPDATE speaker.speaker_centroids AS c SET collection = NEW.collection WHERE c.speaker_id = NEW.id;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER speakers_moved AFTER UPDATE OF collection ON speaker.speakers
+    FOR EACH ROW WHEN (OLD.collection <> NEW.collection) EXECUTE FUNCTION speaker.speakers_moved();
+
 CREATE FUNCTION speaker.embeddings_truncated() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
@@ -130,11 +144,12 @@ DECLARE
 BEGIN
     LOCK TABLE speaker.segments, speaker.embeddings IN SHARE MODE;
     DELETE FROM speaker.speaker_centroids;
-    INSERT INTO speaker.speaker_centroids (speaker_id, model_id, n, sum)
-    SELECT s.speaker_id, e.model_id, count(*), speaker.weighted_sum(e.embedding, 1)
-    FROM speaker.segments AS s JOIN speaker.embeddings AS e ON e.segment_id = s.id
-    WHERE s.speaker_id IS NOT NULL
-    GROUP BY s.speaker_id, e.model_id;
+    INSERT INTO speaker.speaker_centroids (speaker_id, model_id, collection, n, sum)
+    SELECT p.id, e.model_id, p.collection, count(*), speaker.weighted_sum(e.embedding, 1)
+    FROM speaker.segments AS s
+    JOIN speaker.embeddings AS e ON e.segment_id = s.id
+    JOIN speaker.speakers AS p ON p.id = s.speaker_id
+    GROUP BY p.id, e.model_id;
     GET DIAGNOSTICS rows = ROW_COUNT;
     RETURN rows;
 END

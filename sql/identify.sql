@@ -1,7 +1,8 @@
 -- Nearest speakers by average distance.
 --
 -- For L2-normalised vectors the mean cosine distance from q to the n embeddings of a speaker is exactly 1 - q . mean(e),
--- so one inner product with the stored mean answers what otherwise scans every embedding.
+-- so one inner product with the stored mean answers what otherwise scans every embedding. The aggregates nearest_speakers
+-- and nearest_similarities share one pass over the means (decision 009).
 
 CREATE FUNCTION speaker.check_embedding(embedding vector, model_id int) RETURNS vector
 LANGUAGE plpgsql STABLE SET search_path FROM CURRENT AS $$
@@ -10,17 +11,27 @@ DECLARE
 BEGIN
     SELECT * INTO STRICT m FROM speaker.models WHERE id = check_embedding.model_id;
     IF vector_dims(embedding) <> m.dim THEN
-        RAISE EXCEPTION 'different vector dimensions % and %', vector_dims(embedding), m.dim
-            USING ERRCODE = 'data_exception',
-                  HINT = format('Model "%s" has %s dimensions. Name the model that made the embedding.', m.name, m.dim);
+        PERFORM speaker.raise_error('vector_dimensions',
+            format('different vector dimensions %s and %s', vector_dims(embedding), m.dim),
+            format('Model "%s" has %s dimensions. Name the model that made the embedding.', m.name, m.dim));
     END IF;
     IF vector_norm(embedding) = 0 THEN
-        RAISE EXCEPTION 'embedding is all zeros' USING ERRCODE = 'invalid_parameter_value', HINT = 'It has no direction to compare.';
+        PERFORM speaker.raise_error('vector_invalid', 'embedding is all zeros', 'It has no direction to compare.');
     END IF;
     RETURN l2_normalize(embedding);
 END
 $$;
 COMMENT ON FUNCTION speaker.check_embedding(vector, int) IS 'The embedding, L2-normalised, if it can be one of this model.';
+
+CREATE FUNCTION speaker.check_k(k int) RETURNS void
+LANGUAGE plpgsql IMMUTABLE SET search_path FROM CURRENT AS $$
+BEGIN
+    IF k < 1 THEN
+        PERFORM speaker.raise_error('invalid_argument', format('k is %s, but must be at least 1', k),
+            'k is how many rows to return; NULL returns all.');
+    END IF;
+END
+$$;
 
 CREATE FUNCTION speaker_knn(
     embedding vector, k int DEFAULT 5, collection text DEFAULT 'default', model text DEFAULT NULL)
@@ -29,15 +40,19 @@ LANGUAGE plpgsql STABLE ROWS 5 SET search_path FROM CURRENT AS $$
 #variable_conflict use_column
 DECLARE
     chosen CONSTANT int := speaker.model_id(model);
-    unit CONSTANT vector := speaker.check_embedding(embedding, chosen);
+    units CONSTANT vector[] := ARRAY[speaker.check_embedding(embedding, chosen)];
 BEGIN
+    PERFORM speaker.check_k(k);
     RETURN QUERY
-    SELECT c.speaker_id, s.name, 1 + (c.mean <#> unit), -(c.mean <#> unit), c.n
-    FROM speaker.speaker_centroids AS c
-    JOIN speaker.speakers AS s ON s.id = c.speaker_id
-    WHERE c.model_id = chosen AND s.collection = speaker_knn.collection
-    ORDER BY c.mean <#> unit, c.speaker_id
-    LIMIT k;
+    SELECT s.id, s.name, 1 - x.similarity, x.similarity, c.n
+    FROM (SELECT speaker.nearest_speakers(c.speaker_id, c.mean, units, k) AS ids,
+                 speaker.nearest_similarities(c.speaker_id, c.mean, units, k) AS similarities
+          FROM speaker.speaker_centroids AS c
+          WHERE c.collection = speaker_knn.collection AND c.model_id = chosen) AS found,
+         unnest(found.ids, found.similarities) WITH ORDINALITY AS x (id, similarity, place)
+    JOIN speaker.speakers AS s ON s.id = x.id
+    JOIN speaker.speaker_centroids AS c ON (c.speaker_id, c.model_id) = (x.id, chosen)
+    ORDER BY x.place;
 END
 $$;
 COMMENT ON FUNCTION speaker_knn(vector, int, text, text) IS
@@ -54,47 +69,51 @@ DECLARE
     least_similarity CONSTANT float8 :=
         coalesce(threshold, (SELECT m.speaker_threshold FROM speaker.models AS m WHERE m.id = chosen));
     home text;
+    segment_ids bigint[];
+    external_ids text[];
+    vectors vector[];
     answers record;
 BEGIN
     SELECT r.collection INTO home
     FROM speaker.runs AS u JOIN speaker.recordings AS r ON r.id = u.recording_id
     WHERE u.id = identify_speakers.run_id;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'there is no run %', run_id
-            USING ERRCODE = 'no_data_found', HINT = 'SELECT id FROM speaker.runs lists the runs.';
+        PERFORM speaker.raise_error('run_unknown', format('there is no run %s', run_id));
     END IF;
 
-    -- One picture of the speakers for the whole run: its own assignments do not change the means it is compared with.
-    SELECT array_agg(i.id ORDER BY i.start_time, i.id) AS ids,
-           array_agg(i.external_id ORDER BY i.start_time, i.id) AS external_ids,
-           array_agg(i.speaker_id ORDER BY i.start_time, i.id) AS nearest_ids,
-           array_agg(i.best ORDER BY i.start_time, i.id) AS best,
-           array_agg(i.next ORDER BY i.start_time, i.id) AS next,
-           array_agg(CASE WHEN i.best >= least_similarity AND (i.next IS NULL OR i.best - i.next >= margin)
-                          THEN i.speaker_id END ORDER BY i.start_time, i.id) AS known_ids
-    INTO answers
-    FROM (SELECT s.id, s.external_id, s.start_time, t.ids[1] AS speaker_id, t.similarities[1] AS best, t.similarities[2] AS next
-          FROM speaker.segments AS s
-          JOIN speaker.embeddings AS e ON (e.segment_id, e.model_id) = (s.id, chosen)
-          LEFT JOIN LATERAL (
-              SELECT array_agg(x.speaker_id) AS ids, array_agg(x.similarity) AS similarities
-              FROM (SELECT c.speaker_id, -(c.mean <#> l2_normalize(e.embedding)) AS similarity
-                    FROM speaker.speaker_centroids AS c
-                    JOIN speaker.speakers AS p ON p.id = c.speaker_id AND p.collection = home
-                    WHERE c.model_id = chosen
-                    ORDER BY 2 DESC, c.speaker_id
-                    LIMIT 2) AS x) AS t ON true
-          WHERE s.run_id = identify_speakers.run_id AND s.speaker_id IS NULL) AS i;
+    SELECT array_agg(s.id ORDER BY s.start_time, s.id), array_agg(s.external_id ORDER BY s.start_time, s.id),
+           array_agg(e.embedding ORDER BY s.start_time, s.id)
+    INTO segment_ids, external_ids, vectors
+    FROM speaker.segments AS s
+    JOIN speaker.embeddings AS e ON (e.segment_id, e.model_id) = (s.id, chosen)
+    WHERE s.run_id = identify_speakers.run_id AND s.speaker_id IS NULL;
 
-    IF assign AND answers.ids IS NOT NULL THEN
+    -- One pass over the speakers for the whole run: its own assignments do not change the means it is compared with.
+    SELECT array_agg(i.ids[1] ORDER BY i.place) AS nearest_ids,
+           array_agg(i.similarities[1] ORDER BY i.place) AS best,
+           array_agg(i.similarities[2] ORDER BY i.place) AS next,
+           array_agg(CASE WHEN i.similarities[1] >= least_similarity
+                           AND (i.similarities[2] IS NULL OR i.similarities[1] - i.similarities[2] >= margin)
+                          THEN i.ids[1] END ORDER BY i.place) AS known_ids
+    INTO answers
+    FROM (SELECT (x.place - 1) / (cardinality(found.ids) / cardinality(segment_ids)) AS place,
+                 array_agg(x.id ORDER BY x.place) AS ids, array_agg(x.similarity ORDER BY x.place) AS similarities
+          FROM (SELECT speaker.nearest_speakers(c.speaker_id, c.mean, vectors, 2) AS ids,
+                       speaker.nearest_similarities(c.speaker_id, c.mean, vectors, 2) AS similarities
+                FROM speaker.speaker_centroids AS c
+                WHERE c.collection = home AND c.model_id = chosen) AS found,
+               unnest(found.ids, found.similarities) WITH ORDINALITY AS x (id, similarity, place)
+          GROUP BY 1) AS i;
+
+    IF assign AND answers.known_ids IS NOT NULL THEN
         PERFORM speaker.assign(
             array_agg(x.id), array_agg(x.speaker_id), 'knn', array_agg(x.score), chosen, NULL, true)
-        FROM unnest(answers.ids, answers.known_ids, answers.best) AS x (id, speaker_id, score)
+        FROM unnest(segment_ids, answers.known_ids, answers.best) AS x (id, speaker_id, score)
         WHERE x.speaker_id IS NOT NULL;
     END IF;
     RETURN QUERY
     SELECT x.id, x.external_id, k.name, x.best, n.name, x.next
-    FROM unnest(answers.ids, answers.external_ids, answers.known_ids, answers.nearest_ids, answers.best, answers.next)
+    FROM unnest(segment_ids, external_ids, answers.known_ids, answers.nearest_ids, answers.best, answers.next)
          WITH ORDINALITY AS x (id, external_id, known_id, nearest_id, best, next, place)
     LEFT JOIN speaker.speakers AS k ON k.id = x.known_id
     LEFT JOIN speaker.speakers AS n ON n.id = x.nearest_id

@@ -3,12 +3,13 @@
 //! The layout is pgvector's `struct Vector` (src/vector.h): the varlena header, a u16 dimension, a u16 that is zero, and
 //! that many f32. Its type has no fixed OID, so values are recognised by the SQL signature alone.
 
+use std::marker::PhantomData;
 use std::mem::{offset_of, size_of};
 
 use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
 use pgrx::datum::UnboxDatum;
 use pgrx::nullable::Nullable;
-use pgrx::{impl_sql_translatable, pg_sys, FromDatum, IntoDatum};
+use pgrx::{impl_sql_translatable, pg_sys, Array, FromDatum, IntoDatum};
 
 /// An owned `vector`.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,26 +49,99 @@ impl Vector {
 }
 
 impl FromDatum for Vector {
+    unsafe fn from_polymorphic_datum(datum: pg_sys::Datum, is_null: bool, oid: pg_sys::Oid) -> Option<Self> {
+        // SAFETY: as the trait asks of the caller.
+        let borrowed = unsafe { VectorRef::from_polymorphic_datum(datum, is_null, oid) }?;
+        let values = Self(borrowed.values.to_vec());
+        if let Some(copy) = borrowed.copy {
+            // SAFETY: the copy was palloc'd by pg_detoast_datum and nothing refers to it any more.
+            unsafe { pg_sys::pfree(copy.cast()) };
+        }
+        Some(values)
+    }
+}
+
+/// A `vector` argument, read in place.
+pub struct VectorRef<'fcx> {
+    values: &'fcx [f32],
+    /// What detoasting allocated; it goes with the memory context of the call.
+    copy: Option<*mut pg_sys::varlena>,
+}
+
+impl_sql_translatable!(VectorRef<'_>, "vector");
+
+impl VectorRef<'_> {
+    /// The values.
+    pub fn as_slice(&self) -> &[f32] {
+        self.values
+    }
+}
+
+impl FromDatum for VectorRef<'_> {
     unsafe fn from_polymorphic_datum(datum: pg_sys::Datum, is_null: bool, _: pg_sys::Oid) -> Option<Self> {
         if is_null || datum.is_null() {
             return None;
         }
         let packed = datum.cast_mut_ptr::<pg_sys::varlena>();
         // SAFETY: the argument's type is `vector`, a varlena; detoasting yields a four-byte header, aligned by palloc.
-        let (values, copy) = unsafe {
+        unsafe {
             let plain = pg_sys::pg_detoast_datum(packed);
             let bytes = pgrx::varlena::varsize_4b(plain);
             let dim = usize::from((*plain.cast::<Header>()).dim);
             assert!(bytes == HEADER + dim * size_of::<f32>(), "a vector's size does not match its dimension");
             // SAFETY: the size was checked on the previous line, and the data are aligned to four bytes.
-            let values = std::slice::from_raw_parts(plain.cast::<u8>().add(HEADER).cast::<f32>(), dim).to_vec();
-            (values, (plain != packed).then_some(plain))
-        };
-        if let Some(copy) = copy {
-            // SAFETY: the copy was palloc'd by pg_detoast_datum and nothing refers to it any more.
-            unsafe { pg_sys::pfree(copy.cast()) };
+            let values = std::slice::from_raw_parts(plain.cast::<u8>().add(HEADER).cast::<f32>(), dim);
+            Some(Self { values, copy: (plain != packed).then_some(plain) })
         }
-        Some(Self(values))
+    }
+}
+
+// SAFETY: the SQL signature says `vector`, which is what `from_datum` reads; arguments outlive the call.
+unsafe impl<'fcx> ArgAbi<'fcx> for VectorRef<'fcx> {
+    unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
+        // SAFETY: as the trait asks of the caller.
+        unsafe { arg.unbox_arg_using_from_datum() }.expect("a strict argument is not null")
+    }
+
+    unsafe fn unbox_nullable_arg(arg: Arg<'_, 'fcx>) -> Nullable<Self> {
+        // SAFETY: as the trait asks of the caller.
+        unsafe { arg.unbox_arg_using_from_datum() }.into()
+    }
+}
+
+/// A `vector[]` argument that is not read until it is asked for: the same large array comes with every row of an
+/// aggregate, and only the first row reads it.
+pub struct UnreadVectors<'fcx> {
+    datum: pg_sys::Datum,
+    lifetime: PhantomData<&'fcx ()>,
+}
+
+impl_sql_translatable!(UnreadVectors<'_>, "vector[]");
+
+impl<'fcx> UnreadVectors<'fcx> {
+    /// The array.
+    pub fn read(self) -> Array<'fcx, Vector> {
+        // SAFETY: the SQL signature says `vector[]`, and the datum is not null; arguments outlive the call.
+        unsafe { Array::from_datum(self.datum, false) }.expect("an array that is not null")
+    }
+}
+
+impl FromDatum for UnreadVectors<'_> {
+    unsafe fn from_polymorphic_datum(datum: pg_sys::Datum, is_null: bool, _: pg_sys::Oid) -> Option<Self> {
+        (!is_null && !datum.is_null()).then_some(Self { datum, lifetime: PhantomData })
+    }
+}
+
+// SAFETY: the SQL signature says `vector[]`, which is what `read` reads; arguments outlive the call.
+unsafe impl<'fcx> ArgAbi<'fcx> for UnreadVectors<'fcx> {
+    unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
+        // SAFETY: as the trait asks of the caller.
+        unsafe { arg.unbox_arg_using_from_datum() }.expect("a strict argument is not null")
+    }
+
+    unsafe fn unbox_nullable_arg(arg: Arg<'_, 'fcx>) -> Nullable<Self> {
+        // SAFETY: as the trait asks of the caller.
+        unsafe { arg.unbox_arg_using_from_datum() }.into()
     }
 }
 

@@ -5,6 +5,7 @@
 
 use pgrx::prelude::*;
 
+mod aggregate;
 mod api;
 mod backend;
 mod datum;
@@ -50,6 +51,7 @@ extension_sql_file!(
 extension_sql_file!("../sql/backfill.sql", name = "backfill", requires = ["ledger", api::lease::speaker::lease_class]);
 extension_sql_file!("../sql/ingest.sql", name = "ingest", requires = ["backfill"]);
 extension_sql_file!("../sql/label.sql", name = "label", requires = ["ingest"]);
-extension_sql_file!("../sql/identify.sql", name = "identify", requires = ["label"]);
-extension_sql_file!("../sql/cluster.sql", name = "cluster", requires = ["identify"]);
+extension_sql_file!("../sql/identify.sql", name = "identify", requires = ["label", "nearest_aggregates"]);
+extension_sql_file!("../sql/search.sql", name = "search", requires = ["identify"]);
+extension_sql_file!("../sql/cluster.sql", name = "cluster", requires = ["search"]);
 extension_sql_file!("../sql/views.sql", name = "views", requires = ["cluster"]);

@@ -6,6 +6,7 @@ pub mod embedding;
 pub mod errors;
 pub mod lease;
 pub mod manifest;
+pub mod nearest;
 pub mod segments;
 pub mod settings;
 pub mod similarity;

@@ -3,9 +3,9 @@
 //! float8 because a running mean in float4 drifts by more than 1e-6 in 100,000 updates.
 
 use pgrx::prelude::*;
-use speaker_core::embedding::UnitEmbedding;
+use speaker_core::embedding::{EmbeddingError, UnitEmbedding};
 
-use crate::datum::Vector;
+use crate::datum::{Vector, MAX_DIM};
 use crate::error::{raise, Report, SqlError};
 
 /// Adds `weight` times the L2-normalised vector.
@@ -28,7 +28,7 @@ pub mod speaker {
     #[pg_extern(immutable, parallel_safe)]
     pub fn weighted_sum_state(state: Option<Array<f64>>, embedding: Option<Vector>, weight: f64) -> Option<Vec<f64>> {
         raise(|| {
-            let sum = state.map(|state| state.iter_deny_null().collect::<Vec<_>>());
+            let sum = state.map(|state| values("state", state)).transpose()?;
             let Some(embedding) = embedding else { return Ok(sum) };
             let mut sum = sum.unwrap_or_else(|| vec![0.0; embedding.as_slice().len()]);
             add(&mut sum, embedding, weight)?;
@@ -40,7 +40,7 @@ pub mod speaker {
     #[pg_extern(immutable, parallel_safe)]
     pub fn centroid_state(state: Option<Array<f64>>, embedding: Option<Vector>) -> Option<Vec<f64>> {
         raise(|| {
-            let state = state.map(|state| state.iter_deny_null().collect::<Vec<_>>());
+            let state = state.map(|state| values("state", state)).transpose()?;
             let Some(embedding) = embedding else { return Ok(state) };
             let mut state = state.unwrap_or_else(|| vec![0.0; embedding.as_slice().len() + 1]);
             if let Some((count, sum)) = state.split_last_mut() {
@@ -53,9 +53,10 @@ pub mod speaker {
 
     #[pg_extern(immutable, strict, parallel_safe)]
     pub fn centroid_final(state: Array<f64>) -> Option<Vector> {
-        let state: Vec<f64> = state.iter_deny_null().collect();
-        let (count, sum) = state.split_last()?;
-        mean(sum, *count)
+        raise(|| {
+            let state = values("state", state)?;
+            state.split_last().map_or(Ok(None), |(count, sum)| mean(sum, *count))
+        })
     }
 
     #[pg_extern(immutable, strict, parallel_safe)]
@@ -64,20 +65,36 @@ pub mod speaker {
             if a.len() != b.len() {
                 return Err(SqlError::Dimensions { left: a.len(), right: b.len() }.into());
             }
-            Ok(a.iter_deny_null().zip(b.iter_deny_null()).map(|(a, b)| a + b).collect())
+            Ok(values("a", a)?.into_iter().zip(values("b", b)?).map(|(a, b)| a + b).collect())
         })
     }
 
     #[pg_extern(immutable, strict, parallel_safe)]
     pub fn mean_of(sum: Array<f64>, n: i64) -> Option<Vector> {
-        let sum: Vec<f64> = sum.iter_deny_null().collect();
-        mean(&sum, n as f64)
+        raise(|| mean(&values("sum", sum)?, n as f64))
     }
 }
 
-/// `None` where there is nothing to take the mean of.
-fn mean(sum: &[f64], n: f64) -> Option<Vector> {
-    (n > 0.0 && !sum.is_empty()).then(|| Vector::new(sum.iter().map(|total| (total / n) as f32).collect()))
+/// `None` where there is nothing to take the mean of. What is no `vector` is refused: sums may be made by hand.
+fn mean(sum: &[f64], n: f64) -> Result<Option<Vector>, Report> {
+    if sum.len() > MAX_DIM {
+        return Err(SqlError::TooManyValues { got: sum.len(), most: MAX_DIM }.into());
+    }
+    if sum.is_empty() || n.is_nan() || n <= 0.0 {
+        return Ok(None);
+    }
+    let mean: Vec<f32> = sum.iter().map(|total| (total / n) as f32).collect();
+    match mean.iter().position(|value| !value.is_finite()) {
+        Some(position) => Err(EmbeddingError::NotFinite { position }.into()),
+        None => Ok(Some(Vector::new(mean))),
+    }
+}
+
+fn values(argument: &'static str, array: Array<f64>) -> Result<Vec<f64>, Report> {
+    let element = |(row, value): (usize, Option<f64>)| {
+        value.ok_or_else(|| SqlError::NullElement { argument, position: row + 1 }.into())
+    };
+    array.iter().enumerate().map(element).collect()
 }
 
 extension_sql!(

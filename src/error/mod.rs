@@ -6,6 +6,7 @@ mod catalogue;
 
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::PgLogLevel;
+use speaker_core::assign::AssignError;
 use speaker_core::audio::{AudioError, SpanError};
 use speaker_core::cluster::ClusterError;
 use speaker_core::embedding::EmbeddingError;
@@ -38,6 +39,9 @@ pub enum SqlError {
 
     #[error("{argument} is \"{got}\", not {choices}")]
     Choice { argument: &'static str, got: String, choices: &'static str },
+
+    #[error("mean of {got} values, but a vector has at most {most}")]
+    TooManyValues { got: usize, most: usize },
 
     #[error("\"{got}\" is no error code of the catalogue")]
     ErrorCode { got: String },
@@ -78,6 +82,8 @@ pub enum Report {
     #[error(transparent)]
     Cluster(#[from] ClusterError),
     #[error(transparent)]
+    Assign(#[from] AssignError),
+    #[error(transparent)]
     Sql(#[from] SqlError),
 }
 
@@ -93,6 +99,7 @@ impl Report {
             Self::Manifest(_) => &MANIFEST_INVALID,
             Self::Segments(error) => segments(error),
             Self::Cluster(error) => cluster(error),
+            Self::Assign(error) => assign(error),
             Self::Sql(error) => sql(error),
         }
     }
@@ -185,6 +192,7 @@ fn sql(error: &SqlError) -> &'static ErrorCode {
         SqlError::Dimensions { .. } => &VECTOR_DIMENSIONS,
         SqlError::Lengths { .. } => &ARRAY_LENGTHS,
         SqlError::NullElement { .. } => &NULL_ELEMENT,
+        SqlError::TooManyValues { .. } => &VECTOR_INVALID,
         SqlError::Null { .. } => &ARGUMENT_MISSING,
         SqlError::TooSmall { .. } | SqlError::Choice { .. } | SqlError::ErrorCode { .. } => &INVALID_ARGUMENT,
         SqlError::AudioMissing { .. } => &MISSING_AUDIO,
@@ -205,5 +213,12 @@ fn cluster(error: &ClusterError) -> &'static ErrorCode {
         ClusterError::Dimension { .. } => &VECTOR_DIMENSIONS,
         ClusterError::OtherPoints { .. } | ClusterError::Inconsistent { .. } => &CLUSTERING_INCONSISTENT,
         ClusterError::Interrupted => &INTERRUPTED,
+    }
+}
+
+fn assign(error: &AssignError) -> &'static ErrorCode {
+    match error {
+        AssignError::Dimensions { .. } => &VECTOR_DIMENSIONS,
+        AssignError::Interrupted => &INTERRUPTED,
     }
 }

@@ -4,6 +4,7 @@
 //! unsafe code in this crate, so all of it is tested, measured and fuzzed on its own.
 #![forbid(unsafe_code)]
 
+pub mod assign;
 pub mod audio;
 pub mod cluster;
 pub mod embedding;

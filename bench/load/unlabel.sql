@@ -1,0 +1,2 @@
+\set segment random(1, 20000)
+SELECT unlabel_segment(:segment);

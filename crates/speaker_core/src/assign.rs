@@ -1,0 +1,231 @@
+//! Nearest speakers: for many embeddings at once, the means with the largest inner product, in one pass over the means.
+//!
+//! For an embedding of norm 1 its inner product with the mean of a speaker's normalised embeddings is the average cosine
+//! similarity to them. The means come one by one, so that their number is not bounded by the memory of the caller.
+//!
+//! Few embeddings are compared with each mean as it comes, in f64. Many are compared with blocks of means by f32 matrix
+//! products; a product is off by at most (d + 2) u times both norms, u = 2^-24 (Higham, Accuracy and Stability of
+//! Numerical Algorithms, section 3.1), so what comes within that of the kept ones is measured again in f64. Both ways
+//! give the same numbers, and equal similarities are told apart by the lowest id.
+//!
+//! Deliberately not here: thresholds and margins, which are the caller's, and approximation.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+use std::ops::ControlFlow;
+
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array2, ArrayView2, Axis, Slice};
+use pulp::Arch;
+use thiserror::Error;
+
+use crate::embedding::UnitEmbedding;
+use crate::Check;
+
+/// Up to this many embeddings a mean is compared at once: copying it into a block would cost more than it saves.
+const FEW: usize = 4;
+
+/// Sides of a matrix product: a millisecond or two at 256 dimensions, and its result stays in the L2 cache.
+const BLOCK: usize = 256;
+
+#[derive(Debug, Clone, PartialEq, Error)]
+pub enum AssignError {
+    #[error("different vector dimensions {left} and {right}")]
+    Dimensions { left: usize, right: usize },
+
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// A speaker, and how similar their embeddings are on average.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Match {
+    pub id: i64,
+    pub similarity: f64,
+}
+
+impl Eq for Match {}
+
+/// The better comes first: more similar, or as similar with the lower id.
+impl Ord for Match {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.similarity.total_cmp(&self.similarity).then(self.id.cmp(&other.id))
+    }
+}
+
+impl PartialOrd for Match {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// A search under way.
+pub struct Search {
+    dim: usize,
+    dot: Dot,
+    embeddings: Array2<f32>,
+    /// The same in f64 where they are few.
+    exact: Vec<Vec<f64>>,
+    nearest: Vec<Nearest>,
+    block: Block,
+}
+
+/// Means that wait for their matrix product.
+#[derive(Default)]
+struct Block {
+    ids: Vec<i64>,
+    means: Vec<f32>,
+    largest_norm: f64,
+}
+
+impl Search {
+    /// Looks for the `k` nearest of each embedding.
+    pub fn new(embeddings: &[UnitEmbedding], k: usize) -> Result<Self, AssignError> {
+        let dim = embeddings.first().map_or(0, |embedding| embedding.as_slice().len());
+        let mut values = Vec::with_capacity(embeddings.len() * dim);
+        for embedding in embeddings {
+            same_dim(dim, embedding.as_slice().len())?;
+            values.extend_from_slice(embedding.as_slice());
+        }
+        let exact = if embeddings.len() <= FEW {
+            embeddings.iter().map(|e| e.as_slice().iter().copied().map(f64::from).collect()).collect()
+        } else {
+            Vec::new()
+        };
+        Ok(Search {
+            dim,
+            dot: Dot(Arch::new()),
+            embeddings: Array2::from_shape_vec((embeddings.len(), dim), values).expect("every row has dim values"),
+            exact,
+            nearest: embeddings.iter().map(|_| Nearest { k, kept: BinaryHeap::new() }).collect(),
+            block: Block::default(),
+        })
+    }
+
+    /// Compares with one more mean.
+    pub fn push(&mut self, id: i64, mean: &[f32], check: Check) -> Result<(), AssignError> {
+        if self.nearest.is_empty() {
+            return Ok(());
+        }
+        same_dim(self.dim, mean.len())?;
+        if !self.exact.is_empty() {
+            for (embedding, nearest) in self.exact.iter().zip(&mut self.nearest) {
+                nearest.offer(id, self.dot.of(mean, embedding));
+            }
+            return Ok(());
+        }
+        self.block.ids.push(id);
+        self.block.means.extend_from_slice(mean);
+        let square: f64 = mean.iter().map(|value| f64::from(*value).powi(2)).sum();
+        self.block.largest_norm = self.block.largest_norm.max(square.sqrt());
+        if self.block.ids.len() == BLOCK {
+            self.multiply(check)?;
+        }
+        Ok(())
+    }
+
+    /// For each embedding, in the order given, its nearest, the best first.
+    pub fn nearest(&mut self, check: Check) -> Result<Vec<Vec<Match>>, AssignError> {
+        self.multiply(check)?;
+        Ok(self.nearest.iter().map(|nearest| nearest.kept.clone().into_sorted_vec()).collect())
+    }
+
+    fn multiply(&mut self, check: Check) -> Result<(), AssignError> {
+        let Block { ids, means, largest_norm } = std::mem::take(&mut self.block);
+        let means = ArrayView2::from_shape((ids.len(), self.dim), &means).expect("every mean has dim values");
+        // 8 instead of 2: room for second order terms and for the rounding of the floor.
+        let error = (self.dim as f64 + 8.0) * f64::from(f32::EPSILON) / 2.0 * largest_norm * 1.01;
+        let mut dots = Array2::zeros((BLOCK, ids.len()));
+        let mut wide = Vec::with_capacity(self.dim);
+        for (embeddings, nearest) in
+            self.embeddings.axis_chunks_iter(Axis(0), BLOCK).zip(self.nearest.chunks_mut(BLOCK))
+        {
+            if check() == ControlFlow::Break(()) {
+                return Err(AssignError::Interrupted);
+            }
+            let mut dots = dots.slice_axis_mut(Axis(0), Slice::from(..embeddings.nrows()));
+            general_mat_mul(1.0, &embeddings, &means.t(), 0.0, &mut dots);
+            for ((embedding, dots), nearest) in embeddings.outer_iter().zip(dots.outer_iter()).zip(nearest) {
+                wide.clear();
+                for (column, &estimate) in dots.iter().enumerate() {
+                    // What overflowed says nothing.
+                    if f64::from(estimate) >= nearest.floor() - error || !estimate.is_finite() {
+                        if wide.is_empty() {
+                            wide.extend(embedding.iter().copied().map(f64::from));
+                        }
+                        let mean = means.row(column).to_slice().expect("means lie row by row");
+                        nearest.offer(ids[column], self.dot.of(mean, &wide));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The best so far of one embedding.
+struct Nearest {
+    k: usize,
+    /// At most `k`, the worst on top.
+    kept: BinaryHeap<Match>,
+}
+
+impl Nearest {
+    /// What is less similar is not kept.
+    fn floor(&self) -> f64 {
+        match self.kept.peek() {
+            Some(worst) if self.kept.len() == self.k => worst.similarity,
+            _ if self.k == 0 => f64::INFINITY,
+            _ => f64::NEG_INFINITY,
+        }
+    }
+
+    fn offer(&mut self, id: i64, similarity: f64) {
+        let offered = Match { id, similarity };
+        if self.kept.len() < self.k {
+            self.kept.push(offered);
+        } else if let Some(mut worst) = self.kept.peek_mut() {
+            if offered < *worst {
+                *worst = offered;
+            }
+        }
+    }
+}
+
+/// The inner product in f64, with the vector instructions that the processor has.
+#[derive(Clone, Copy)]
+struct Dot(Arch);
+
+impl Dot {
+    fn of(self, a: &[f32], b: &[f64]) -> f64 {
+        self.0.dispatch(
+            #[inline(always)]
+            || dot(a, b),
+        )
+    }
+}
+
+/// In several sums: one would be a chain of additions that wait for each other.
+#[inline(always)]
+fn dot(a: &[f32], b: &[f64]) -> f64 {
+    const LANES: usize = 16;
+    let mut sums = [0.0; LANES];
+    let (mut chunks_a, mut chunks_b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    for (a, b) in (&mut chunks_a).zip(&mut chunks_b) {
+        for lane in 0..LANES {
+            sums[lane] += f64::from(a[lane]) * b[lane];
+        }
+    }
+    for ((a, b), sum) in chunks_a.remainder().iter().zip(chunks_b.remainder()).zip(&mut sums) {
+        *sum += f64::from(*a) * b;
+    }
+    sums.iter().sum()
+}
+
+fn same_dim(left: usize, right: usize) -> Result<(), AssignError> {
+    if left == right {
+        Ok(())
+    } else {
+        Err(AssignError::Dimensions { left, right })
+    }
+}

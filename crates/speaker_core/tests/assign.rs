@@ -1,0 +1,144 @@
+//! The nearest speakers, compared with a sort of all of them in f64.
+
+use std::cell::Cell;
+use std::ops::ControlFlow;
+
+use speaker_core::assign::{AssignError, Match, Search};
+use speaker_core::embedding::UnitEmbedding;
+use speaker_core::never;
+
+/// A xorshift generator: the tests need spread, not randomness.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> f32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 40) as f32 / (1 << 23) as f32 - 1.0
+    }
+
+    fn vector(&mut self, dim: usize) -> Vec<f32> {
+        (0..dim).map(|_| self.next()).collect()
+    }
+
+    fn embeddings(&mut self, count: usize, dim: usize) -> Vec<UnitEmbedding> {
+        (0..count).map(|_| UnitEmbedding::normalise(self.vector(dim)).unwrap()).collect()
+    }
+}
+
+fn search(embeddings: &[UnitEmbedding], means: &[(i64, Vec<f32>)], k: usize) -> Vec<Vec<Match>> {
+    let mut search = Search::new(embeddings, k).unwrap();
+    for (id, mean) in means {
+        search.push(*id, mean, &never).unwrap();
+    }
+    search.nearest(&never).unwrap()
+}
+
+fn sorted(embedding: &UnitEmbedding, means: &[(i64, Vec<f32>)], k: usize) -> Vec<Match> {
+    let dot = |mean: &[f32]| mean.iter().zip(embedding.as_slice()).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+    let mut all: Vec<Match> = means.iter().map(|(id, mean)| Match { id: *id, similarity: dot(mean) }).collect();
+    all.sort();
+    all.truncate(k);
+    all
+}
+
+fn assert_same(found: &[Match], expected: &[Match]) {
+    assert_eq!(found.iter().map(|m| m.id).collect::<Vec<_>>(), expected.iter().map(|m| m.id).collect::<Vec<_>>());
+    for (found, expected) in found.iter().zip(expected) {
+        assert!((found.similarity - expected.similarity).abs() < 1e-12 * expected.similarity.abs().max(1.0));
+    }
+}
+
+#[test]
+fn one_and_many_embeddings_find_what_a_sort_finds() {
+    let mut numbers = Numbers(1);
+    for (count, dim, speakers, k) in [(1, 256, 700, 5), (4, 3, 10, 20), (5, 256, 700, 2), (300, 17, 513, 3)] {
+        let embeddings = numbers.embeddings(count, dim);
+        let means: Vec<_> = (0..speakers).map(|id| (id, numbers.vector(dim))).collect();
+        let found = search(&embeddings, &means, k);
+        assert_eq!(found.len(), count);
+        for (embedding, found) in embeddings.iter().zip(&found) {
+            assert_same(found, &sorted(embedding, &means, k));
+        }
+    }
+}
+
+#[test]
+fn means_closer_than_single_precision_are_told_apart() {
+    let mut numbers = Numbers(2);
+    let dim = 256;
+    let embeddings = numbers.embeddings(10, dim);
+    let base = numbers.vector(dim);
+    // Each differs from the last in one value, by one step of its precision.
+    let means: Vec<(i64, Vec<f32>)> = (0..600)
+        .map(|id| {
+            let mut mean = base.clone();
+            mean[id % dim] = f32::from_bits(mean[id % dim].to_bits() + 1 + (id / dim) as u32);
+            (id as i64, mean)
+        })
+        .collect();
+    for (embedding, found) in embeddings.iter().zip(search(&embeddings, &means, 4)) {
+        assert_same(&found, &sorted(embedding, &means, 4));
+    }
+}
+
+#[test]
+fn equal_speakers_come_in_the_order_of_their_ids() {
+    let mut numbers = Numbers(3);
+    let mean = numbers.vector(8);
+    let means: Vec<_> = [9, 2, 7, 4].into_iter().map(|id| (id, mean.clone())).collect();
+    for count in [1, 9] {
+        for found in search(&numbers.embeddings(count, 8), &means, 3) {
+            assert_eq!(found.iter().map(|m| m.id).collect::<Vec<_>>(), [2, 4, 7]);
+        }
+    }
+}
+
+#[test]
+fn means_of_any_length_are_ordered() {
+    let mut numbers = Numbers(4);
+    let embeddings = numbers.embeddings(6, 16);
+    let means: Vec<_> =
+        (0..300).map(|id| (id, numbers.vector(16).iter().map(|v| v * 10f32.powi(id as i32 % 39)).collect())).collect();
+    for (embedding, found) in embeddings.iter().zip(search(&embeddings, &means, 5)) {
+        assert_same(&found, &sorted(embedding, &means, 5));
+    }
+}
+
+#[test]
+fn nothing_to_find_is_no_error() {
+    let mut numbers = Numbers(5);
+    let embeddings = numbers.embeddings(6, 4);
+    assert_eq!(search(&embeddings, &[], 2), vec![vec![]; 6]);
+    assert_eq!(search(&embeddings, &[(1, numbers.vector(4))], 0), vec![vec![]; 6]);
+    assert_eq!(search(&embeddings[..1], &[(1, numbers.vector(4))], 0), vec![vec![]]);
+    assert_eq!(search(&[], &[(1, numbers.vector(4))], 2), Vec::<Vec<Match>>::new());
+}
+
+#[test]
+fn other_dimensions_are_refused() {
+    let mut numbers = Numbers(6);
+    let mut one = Search::new(&numbers.embeddings(1, 4), 1).unwrap();
+    assert_eq!(one.push(1, &numbers.vector(5), &never), Err(AssignError::Dimensions { left: 4, right: 5 }));
+    let mixed = [numbers.embeddings(1, 4), numbers.embeddings(1, 3)].concat();
+    assert_eq!(Search::new(&mixed, 1).err(), Some(AssignError::Dimensions { left: 4, right: 3 }));
+}
+
+#[test]
+fn a_long_search_can_be_interrupted() {
+    let mut numbers = Numbers(7);
+    let asked = Cell::new(0);
+    let check = || {
+        asked.set(asked.get() + 1);
+        if asked.get() == 3 {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    };
+    let mut search = Search::new(&numbers.embeddings(1000, 8), 1).unwrap();
+    let outcome = (0..256).try_for_each(|id| search.push(id, &numbers.vector(8), &check));
+    assert_eq!(outcome, Err(AssignError::Interrupted));
+    assert_eq!(asked.get(), 3);
+}

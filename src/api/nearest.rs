@@ -1,0 +1,101 @@
+//! The nearest speakers as aggregates over their means: the executor scans, with the caller's rights and snapshot, and
+//! the search in `speaker_core::assign` sees each mean once, whatever the number of embeddings.
+//!
+//! Two aggregates share one state: where both are asked for with the same arguments, PostgreSQL runs one search.
+
+use pgrx::prelude::*;
+use pgrx::Internal;
+use speaker_core::assign::{Match, Search};
+use speaker_core::embedding::UnitEmbedding;
+
+use crate::aggregate::with_state;
+use crate::datum::{UnreadVectors, VectorRef};
+use crate::error::{raise, Report, SqlError};
+use crate::interrupts::Interrupts;
+
+#[pg_schema]
+pub mod speaker {
+    use super::*;
+
+    #[pg_extern(immutable, parallel_safe)]
+    pub fn nearest_state(
+        state: Internal,
+        speaker_id: Option<i64>,
+        mean: Option<VectorRef>,
+        embeddings: Option<UnreadVectors>,
+        k: Option<i32>,
+        fcinfo: pg_sys::FunctionCallInfo,
+    ) -> Internal {
+        let (Some(speaker_id), Some(mean), Some(embeddings)) = (speaker_id, mean, embeddings) else { return state };
+        let make = || raise(|| start(embeddings, k));
+        let compare = |search: &mut Search| {
+            raise(|| {
+                let interrupts = Interrupts::default();
+                let outcome = search.push(speaker_id, mean.as_slice(), &|| interrupts.check());
+                interrupts.rethrow();
+                Ok(outcome?)
+            })
+        };
+        // SAFETY: the aggregates below use this state for a search, here and in their final functions.
+        unsafe { with_state(state, fcinfo, make, compare) }
+    }
+
+    #[pg_extern(immutable, parallel_safe)]
+    pub fn nearest_speakers_final(state: Internal) -> Option<Vec<i64>> {
+        answers(state, |found| found.id)
+    }
+
+    #[pg_extern(immutable, parallel_safe)]
+    pub fn nearest_similarities_final(state: Internal) -> Option<Vec<f64>> {
+        answers(state, |found| found.similarity)
+    }
+}
+
+fn start(embeddings: UnreadVectors, k: Option<i32>) -> Result<Search, Report> {
+    // NULL is no limit, as with LIMIT.
+    let k = match k {
+        None => usize::MAX,
+        Some(k) => usize::try_from(k).map_err(|_| SqlError::NotPositive { argument: "k", got: k })?,
+    };
+    let units = embeddings
+        .read()
+        .iter()
+        .enumerate()
+        .map(|(row, vector)| {
+            let vector = vector.ok_or(SqlError::NullElement { argument: "embeddings", position: row + 1 })?;
+            Ok(UnitEmbedding::normalise(vector.into_vec())?)
+        })
+        .collect::<Result<Vec<_>, Report>>()?;
+    Ok(Search::new(&units, k)?)
+}
+
+/// What was found for the first embedding, then for the second, and so on: the same number for each.
+fn answers<T>(mut state: Internal, of: impl Fn(&Match) -> T) -> Option<Vec<T>> {
+    // SAFETY: the state that nearest_state made.
+    let search = unsafe { state.get_mut::<Search>() }?;
+    raise(|| {
+        let interrupts = Interrupts::default();
+        let found = search.nearest(&|| interrupts.check());
+        interrupts.rethrow();
+        Ok(Some(found?.iter().flatten().map(of).collect()))
+    })
+}
+
+extension_sql!(
+    r#"
+CREATE AGGREGATE speaker.nearest_speakers(speaker_id bigint, mean vector, embeddings vector[], k int) (
+    SFUNC = speaker.nearest_state, STYPE = internal,
+    FINALFUNC = speaker.nearest_speakers_final, FINALFUNC_MODIFY = SHAREABLE
+);
+COMMENT ON AGGREGATE speaker.nearest_speakers(bigint, vector, vector[], int) IS
+    'For each embedding in turn the ids of the k speakers with the largest inner product of embedding and mean, the best first; of equals the lowest id. embeddings and k are those of the first row.';
+CREATE AGGREGATE speaker.nearest_similarities(speaker_id bigint, mean vector, embeddings vector[], k int) (
+    SFUNC = speaker.nearest_state, STYPE = internal,
+    FINALFUNC = speaker.nearest_similarities_final, FINALFUNC_MODIFY = SHAREABLE
+);
+COMMENT ON AGGREGATE speaker.nearest_similarities(bigint, vector, vector[], int) IS
+    'The inner products that go with nearest_speakers.';
+"#,
+    name = "nearest_aggregates",
+    requires = [speaker::nearest_state, speaker::nearest_speakers_final, speaker::nearest_similarities_final],
+);
