@@ -89,7 +89,7 @@ DECLARE
     ids CONSTANT bigint[] := ARRAY(
         SELECT j.segment_id FROM speaker.embedding_jobs AS j
         WHERE j.model_id = work.model_id AND j.status = 'running' AND j.lease = work.lease);
-    id bigint;
+    one bigint;
 BEGIN
     tried := cardinality(ids);
     BEGIN
@@ -111,10 +111,10 @@ BEGIN
     END IF;
     -- One of them. Each by itself, so that the others get through.
     embedded := 0;
-    FOREACH id IN ARRAY ids LOOP
+    FOREACH one IN ARRAY ids LOOP
         BEGIN
             embedded := embedded + (
-                SELECT count(*) FILTER (WHERE e.status = 'success') FROM speaker.embed_segments(ARRAY[id], model_id) AS e);
+                SELECT count(*) FILTER (WHERE e.status = 'success') FROM speaker.embed_segments(ARRAY[one], model_id) AS e);
         EXCEPTION WHEN OTHERS THEN
             PERFORM speaker.record(ARRAY[(
                 s.id, speaker.source_hash(r.sha256, s.start_time, s.end_time), NULL, NULL, 'fail', 'unexpected_error',
@@ -122,7 +122,7 @@ BEGIN
             FROM speaker.segments AS s
             JOIN speaker.runs AS u ON u.id = s.run_id
             JOIN speaker.recordings AS r ON r.id = u.recording_id
-            WHERE s.id = work.id;
+            WHERE s.id = one;
         END;
     END LOOP;
     server_error := NULL;

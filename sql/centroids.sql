@@ -78,9 +78,8 @@ BEGIN
     WHERE s.collection <> r.collection
     LIMIT 1;
     IF FOUND THEN
-        RAISE EXCEPTION 'segment % is in collection "%", its speaker in "%"',
-                stranger.segment_id, stranger.collection, stranger.speaker_collection
-            USING ERRCODE = 'foreign_key_violation', HINT = 'Speakers are known within one collection.';
+        PERFORM speaker.raise_error('collections_differ', format('segment %s is in collection "%s", its speaker in "%s"',
+            stranger.segment_id, stranger.collection, stranger.speaker_collection));
     END IF;
 
     IF TG_OP = 'UPDATE' THEN

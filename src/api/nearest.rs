@@ -55,7 +55,7 @@ fn start(embeddings: UnreadVectors, k: Option<i32>) -> Result<Search, Report> {
     // NULL is no limit, as with LIMIT.
     let k = match k {
         None => usize::MAX,
-        Some(k) => usize::try_from(k).map_err(|_| SqlError::NotPositive { argument: "k", got: k })?,
+        Some(k) => usize::try_from(k).map_err(|_| SqlError::TooSmall { argument: "k", got: k, least: 1 })?,
     };
     let units = embeddings
         .read()
