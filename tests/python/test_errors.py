@@ -12,8 +12,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from conftest import FIXTURES, INTERVIEW, MEETING, ingest
 
 EMBED = "SELECT extract_speaker_embedding(%(audio)s, %(start)s, %(end)s)"
-# Statement, arguments, what psycopg makes of the SQLSTATE, our own code (none where an SQL function raises), a word of
-# the hint.
+# Statement, arguments, what psycopg makes of the SQLSTATE, our own code, a word of the hint.
 ERRORS = {
     "empty audio": ("SELECT extract_speaker_embedding('')", {}, errors.ZeroLengthCharacterString, "audio_empty", "NULL means"),
     "no audio": ("SELECT audio_info('no audio')", {}, errors.InvalidBinaryRepresentation, "audio_unknown_format", "FLAC"),
@@ -28,10 +27,10 @@ ERRORS = {
     "no segments": (
         "SELECT ingest_recording('a', NULL, 'no segments')", {}, errors.InvalidTextRepresentation, "segments_invalid", "RTTM"
     ),
-    "no such run": ("SELECT identify_speakers(9)", {}, errors.NoDataFound, None, "speaker.runs"),
-    "no such segment": ("SELECT label_segment(9, 'Ann')", {}, errors.NoDataFound, None, "speaker.segments"),
-    "no such cluster": ("SELECT label_cluster(9, 'A', 'Ann')", {}, errors.NoDataFound, None, "cluster_members"),
-    "other dimensions": ("SELECT speaker_knn('[1,2,3]')", {}, errors.DataException, None, "256 dimensions"),
+    "no such run": ("SELECT identify_speakers(9)", {}, errors.NoDataFound, "run_unknown", "speaker.runs"),
+    "no such segment": ("SELECT label_segment(9, 'Ann')", {}, errors.NoDataFound, "segment_unknown", "speaker.segments"),
+    "no such cluster": ("SELECT label_cluster(9, 'A', 'Ann')", {}, errors.NoDataFound, "cluster_unknown", "cluster_members"),
+    "other dimensions": ("SELECT speaker_knn('[1,2,3]')", {}, errors.DataException, "vector_dimensions", "256 dimensions"),
 }
 
 
@@ -51,7 +50,7 @@ def test_each_error_has_sqlstate_and_hint(connection):
         diagnostics = caught.value.diag
         assert type(caught.value) is kind, name
         assert hint in (diagnostics.message_hint or ""), name
-        assert diagnostics.source_function == (code or "exec_stmt_raise"), name
+        assert diagnostics.source_function == code, name
     assert connection.info.backend_pid == pid
     assert connection.execute("SELECT vector_dims(extract_speaker_embedding(%s, 0, 4))", [MEETING.audio]).fetchone() == (256,)
 
