@@ -76,8 +76,8 @@ demo: start ## Unknown voices become named people (AUDIO=folder for your own fil
 
 check: $(CMAKE) ## Format, lint and core tests, without a server
 	cargo fmt --all --check
-	cargo clippy --quiet -p speaker_core -p speaker_onnx -p pg_speaker_schema --all-targets -- -D warnings
-	cargo test --quiet -p speaker_core
+	cargo clippy --quiet -p speaker_core -p speaker_onnx -p pg_speaker_schema -p pg_speaker_fuzz --all-targets -- -D warnings
+	cargo test --quiet -p speaker_core -p pg_speaker_fuzz
 	@! cargo tree -p speaker_core -e normal | grep -E ' (pgrx|ort) v' || { echo "core must not know PostgreSQL or ONNX"; exit 1; }
 
 lint-extension: setup

@@ -170,6 +170,8 @@ impl<'s> Stream<'s> {
                 Err(SymphoniaError::ResetRequired) => {
                     (self.track, self.parameters, self.decoder) = choose_track(self.reader.as_ref(), self.container)?;
                     self.trim = None;
+                    // The reader keeps the tags of every stream that it has seen.
+                    self.reader.metadata().skip_to_latest();
                 }
                 Err(error) => return Err(AudioError::Corrupt { detail: error.to_string() }),
             }
