@@ -66,12 +66,36 @@ BEGIN
 END
 $$;
 
+-- Of the nearest speakers, as far as together they have few embeddings.
+CREATE FUNCTION speaker.segments_of_nearest_speakers(unit vector, k int, model_id int, collection text) RETURNS bigint[]
+LANGUAGE plpgsql STABLE SET search_path FROM CURRENT AS $$
+#variable_conflict use_column
+DECLARE
+    people bigint[];
+    found bigint[];
+BEGIN
+    SELECT array_agg(x.speaker_id) INTO people
+    FROM (SELECT n.speaker_id, sum(n.embeddings) OVER (ORDER BY n.distance, n.speaker_id) AS embeddings
+          FROM speaker.models AS m, speaker_knn(unit, 10, collection, m.name) AS n
+          WHERE m.id = segments_of_nearest_speakers.model_id) AS x
+    WHERE x.embeddings <= 2000;
+    SELECT array_agg(x.id) INTO found
+    FROM (SELECT s.id
+          FROM speaker.segments AS s
+          JOIN speaker.embeddings AS e ON (e.segment_id, e.model_id) = (s.id, segments_of_nearest_speakers.model_id)
+          WHERE s.speaker_id = ANY (people)
+          ORDER BY e.embedding <=> unit, s.id
+          LIMIT k) AS x;
+    RETURN found;
+END
+$$;
+
 CREATE FUNCTION nearest_segments(
     embedding vector, k int DEFAULT 10, known_only boolean DEFAULT true, collection text DEFAULT 'default',
     model text DEFAULT NULL)
 RETURNS TABLE (segment_id bigint, recording text, start_time float8, end_time float8, speaker text, similarity float8)
 LANGUAGE plpgsql STABLE ROWS 10
-SET search_path FROM CURRENT SET hnsw.iterative_scan = relaxed_order SET hnsw.ef_search = 100 SET enable_sort = on
+SET search_path FROM CURRENT SET hnsw.iterative_scan = relaxed_order SET hnsw.ef_search = 200 SET enable_sort = on
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -96,25 +120,30 @@ DECLARE
 BEGIN
     PERFORM speaker.check_k(k);
     IF speaker.index_finds(k, chosen, known_only, collection) THEN
-        PERFORM set_config('hnsw.ef_search', least(greatest(100, 2 * k), 1000)::text, true);
+        PERFORM set_config('hnsw.ef_search', least(greatest(200, 2 * k), 1000)::text, true);
         -- The index returns rows in their order; whatever sorts is the exact way.
         PERFORM set_config('enable_sort', 'off', true);
         EXECUTE format(candidates, indexed) INTO found USING unit, collection, k;
         PERFORM set_config('enable_sort', 'on', true);
     END IF;
-    -- The index may give up before it has found k rows that pass the filter.
     IF found IS NULL OR cardinality(found) < k THEN
+        -- No index, or it gave up before it had found k rows that pass the filter.
         EXECUTE format(candidates, exact) INTO found USING unit, collection, k;
+    ELSE
+        -- A graph of a million voices may miss a whole speaker. The nearest speakers are known exactly, and most of
+        -- what is near is theirs: their segments are read too.
+        found := found || speaker.segments_of_nearest_speakers(unit, k, chosen, collection);
     END IF;
     RETURN QUERY
     SELECT s.id, r.external_id, s.start_time, s.end_time, p.name, speaker_similarity(e.embedding, unit)
-    FROM unnest(found) AS f (id)
+    FROM (SELECT DISTINCT unnest(found)) AS f (id)
     JOIN speaker.embeddings AS e ON (e.segment_id, e.model_id) = (f.id, chosen)
     JOIN speaker.segments AS s ON s.id = f.id
     JOIN speaker.runs AS u ON u.id = s.run_id
     JOIN speaker.recordings AS r ON r.id = u.recording_id
     LEFT JOIN speaker.speakers AS p ON p.id = s.speaker_id
-    ORDER BY 6 DESC, 1;
+    ORDER BY 6 DESC, 1
+    LIMIT k;
 END
 $$;
 COMMENT ON FUNCTION nearest_segments(vector, int, boolean, text, text) IS
