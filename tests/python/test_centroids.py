@@ -84,6 +84,7 @@ def voices(database):
         for table in ("recordings", "runs", "segments"):
             owner.execute("SELECT setval(pg_get_serial_sequence(%s, 'id'), 1000)", [f"speaker.{table}"])
         owner.execute("CREATE TABLE vectors AS SELECT segment_id AS n, embedding FROM speaker.embeddings WHERE segment_id <= 50")
+        owner.execute("GRANT SELECT ON vectors TO PUBLIC")
         owner.execute("ALTER TABLE speaker.speaker_centroids SET (autovacuum_enabled = false, toast.autovacuum_enabled = false)")
     return database
 
@@ -149,7 +150,8 @@ CALLS = [
     ("SELECT speaker.assign(array_agg(s.id ORDER BY random()), array_agg(p.id), 'manual') FROM speaker.segments AS s "
      "JOIN speaker.speakers AS p ON p.name = 'Voice ' || 1 + (s.id + %s) %% 12 WHERE s.run_id = 1 AND s.id %% 20 = %s",
      lambda: [random.randint(0, 11), random.randint(0, 19)]),
-    ("UPDATE speaker.embeddings SET embedding = embedding * embedding WHERE segment_id = %s", lambda: [random.randint(1, 1000)]),
+    ("UPDATE speaker.embeddings SET embedding = (SELECT embedding FROM vectors WHERE n = %s) WHERE segment_id = %s",
+     lambda: [random.randint(1, 50), random.randint(1, 1000)]),
 ]
 
 
