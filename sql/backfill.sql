@@ -73,8 +73,13 @@ BEGIN
     END IF;
     PERFORM speaker.hold_lease(claimed);
     UPDATE speaker.embedding_jobs AS j
-    SET status = 'running', lease = claimed, error_code = NULL, error = NULL, next_attempt_at = NULL
-    WHERE j.model_id = claim.model_id AND j.segment_id = ANY (ids);
+    SET status = 'running', lease = claimed, error_code = NULL, error = NULL, next_attempt_at = NULL,
+        -- What dies of it is dead as it is now: it is due again once it changes.
+        source_hash = speaker.source_hash(r.sha256, s.start_time, s.end_time)
+    FROM speaker.segments AS s
+    JOIN speaker.runs AS u ON u.id = s.run_id
+    JOIN speaker.recordings AS r ON r.id = u.recording_id
+    WHERE j.model_id = claim.model_id AND j.segment_id = ANY (ids) AND s.id = j.segment_id;
     RETURN claimed;
 END
 $$;

@@ -74,6 +74,10 @@ class Server:
     def postmaster(self):
         return int(Path(f"{self.tool[2]}/data/postmaster.pid").read_text().splitlines()[0])
 
+    def stop(self):
+        # A server that is asked to stop while it recovers may not: by then there is nothing left to save.
+        os.kill(self.postmaster(), signal.SIGQUIT)
+
     def crash(self):
         """Stops in immediate mode, as a power cut would, and starts again."""
         os.kill(self.postmaster(), signal.SIGQUIT)
@@ -140,6 +144,8 @@ def run(server, database, disturb):
                 except psycopg.OperationalError:
                     pass
             time.sleep(0.5)
+        else:
+            raise AssertionError("after ten minutes the work is not done")
     finally:
         finished.set()
         for session in sessions:
@@ -319,7 +325,7 @@ def main():
     try:
         figures = survive(server, random.Random(seed)) | cancel(server, random.Random(seed))
     finally:
-        server("stop")
+        server.stop()
     for name, value in figures.items():
         print(f"{name}={value}")
     missed = [
