@@ -13,6 +13,26 @@ SELECT cluster, segments, round(seconds::numeric, 1) AS seconds, representative 
 SELECT f.cluster, count(DISTINCT s.speaker_label) AS labels FROM found AS f, unnest(segment_ids) AS id JOIN speaker.segments AS s USING (id) GROUP BY 1 ORDER BY 1;
 SELECT count(*) AS members, count(*) FILTER (WHERE representative) AS representatives FROM speaker.cluster_members;
 
+-- A clustering of several runs, and segments that come later: each joins the cluster of its twin.
+SELECT add_run('meeting', segments, 'manual') AS later FROM documents WHERE name = 'meeting' \gset
+SELECT min(clustering_id) AS both, sum(segments) AS members FROM cluster_unlabeled(runs => ARRAY[:run, :later]) \gset
+\echo :members
+SELECT count(*) AS none FROM extend_clustering(:both);
+SELECT status, count(*) FROM embed_run(:later) GROUP BY status;
+SELECT count(*) AS joined, count(*) FILTER (WHERE e.cluster IS NOT DISTINCT FROM m.cluster) AS with_their_twin
+FROM extend_clustering(:both) AS e
+JOIN speaker.segments AS s ON s.id = e.segment_id
+JOIN speaker.segments AS t ON t.run_id = :run AND t.start_time = s.start_time
+JOIN speaker.cluster_members AS m ON m.clustering_id = :both AND m.segment_id = t.id;
+SELECT count(*) AS again FROM extend_clustering(:both);
+SELECT sum(segments) AS members, count(representative) AS representatives FROM speaker.clusters(:both) WHERE cluster IS NOT NULL;
+-- The whole collection.
+SELECT sum(segments) AS members FROM cluster_unlabeled(min_cluster_size => 4);
+SELECT sum(segments) AS members FROM cluster_unlabeled(collection => 'nobody''s');
+SELECT attempt('SELECT extend_clustering(999999)');
+DELETE FROM speaker.clusterings WHERE run_id IS NULL;
+DELETE FROM speaker.runs WHERE id = :later;
+
 -- A label that was there stays.
 SELECT label_segment(representative, 'Somebody') FROM found WHERE cluster = 'A';
 SELECT cluster, label_cluster(clustering_id, cluster, 'Voice ' || cluster) AS labelled FROM found ORDER BY cluster;

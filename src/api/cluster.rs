@@ -2,7 +2,8 @@
 
 use ndarray::Array2;
 use pgrx::prelude::*;
-use speaker_core::cluster::{self, HdbscanParams, Selection};
+use speaker_core::cluster::{self, ClusterError, ClusterFacts, HdbscanParams, PointFacts, PredictionData, Selection};
+use speaker_core::Check;
 
 use crate::datum::Vector;
 use crate::error::{raise, Report, SqlError};
@@ -24,11 +25,9 @@ fn hdbscan(
     (name!(ordinal, i32), name!(cluster, Option<i32>), name!(probability, f64), name!(outlier_score, f64)),
 > {
     raise(|| {
-        let points = matrix(embeddings.ok_or(SqlError::Null { argument: "embeddings" })?)?;
+        let points = matrix("embeddings", embeddings)?;
         let min_cluster_size = min_cluster_size.ok_or(SqlError::Null { argument: "min_cluster_size" })?;
         let params = HdbscanParams {
-            min_cluster_size: at_least(2, "min_cluster_size", min_cluster_size)?,
-            min_samples: min_samples.map(|n| at_least(1, "min_samples", n)).transpose()?,
             cluster_selection_epsilon,
             selection: match cluster_selection_method {
                 "eom" => Selection::Eom,
@@ -43,12 +42,9 @@ fn hdbscan(
                 }
             },
             allow_single_cluster,
-            threads: settings::cluster_threads(),
+            ..params(min_cluster_size, min_samples)?
         };
-        let interrupts = Interrupts::default();
-        let found = cluster::hdbscan(points.view(), &params, &|| interrupts.check());
-        interrupts.rethrow();
-        let found = found?;
+        let found = interruptible(|check| cluster::hdbscan(points.view(), &params, check))?;
         let rows = found.labels.into_iter().zip(found.probabilities).zip(found.outlier_scores).enumerate();
         Ok(TableIterator::new(rows.map(|(row, ((label, probability), outlier_score))| {
             (row as i32 + 1, (label >= 0).then_some(label), probability, outlier_score)
@@ -56,13 +52,120 @@ fn hdbscan(
     })
 }
 
+#[pg_schema]
+pub mod speaker {
+    use super::*;
+
+    /// HDBSCAN, and what `predict_clusters` needs of it: arrays with an element per vector, then arrays with one per
+    /// node of the condensed tree.
+    #[pg_extern(stable, parallel_safe, cost = 100000)]
+    #[allow(clippy::type_complexity, reason = "pgrx reads the columns of the row from the type")]
+    pub fn cluster_vectors(
+        embeddings: Option<Array<Vector>>,
+        min_cluster_size: i32,
+        min_samples: Option<i32>,
+    ) -> TableIterator<
+        'static,
+        (
+            name!(clusters, Vec<i32>),
+            name!(probabilities, Vec<f64>),
+            name!(outlier_scores, Vec<f64>),
+            name!(core_distances, Vec<f64>),
+            name!(nodes, Vec<i32>),
+            name!(densities, Vec<f64>),
+            name!(tree, Vec<f64>),
+        ),
+    > {
+        raise(|| {
+            let points = matrix("embeddings", embeddings)?;
+            let params = params(min_cluster_size, min_samples)?;
+            let (found, data) =
+                interruptible(|check| cluster::hdbscan_with_prediction_data(points.view(), &params, check))?;
+            Ok(TableIterator::once((
+                found.labels,
+                found.probabilities,
+                found.outlier_scores,
+                data.points.iter().map(|point| point.core_distance).collect(),
+                data.points.iter().map(|point| point.cluster as i32).collect(),
+                data.points.iter().map(|point| point.lambda).collect(),
+                data.clusters.iter().flat_map(pack).collect(),
+            )))
+        })
+    }
+
+    /// Places new vectors into the clusters of old ones; cluster -1 is noise.
+    #[pg_extern(stable, parallel_safe, cost = 100000)]
+    #[allow(clippy::too_many_arguments, reason = "the columns of a stored clustering")]
+    pub fn predict_clusters(
+        embeddings: Option<Array<Vector>>,
+        core_distances: Vec<f64>,
+        nodes: Vec<i32>,
+        densities: Vec<f64>,
+        tree: Vec<f64>,
+        min_samples: i32,
+        new_embeddings: Option<Array<Vector>>,
+    ) -> TableIterator<'static, (name!(ordinal, i32), name!(cluster, i32), name!(probability, f64))> {
+        raise(|| {
+            let (old, new) = (matrix("embeddings", embeddings)?, matrix("new_embeddings", new_embeddings)?);
+            let facts = core_distances.into_iter().zip(nodes).zip(densities);
+            let data = PredictionData {
+                min_samples: at_least(1, "min_samples", min_samples)?,
+                points: facts
+                    .map(|((core_distance, node), lambda)| PointFacts { core_distance, cluster: node as u32, lambda })
+                    .collect(),
+                clusters: tree.chunks_exact(NODE).map(unpack).collect(),
+            };
+            let threads = settings::cluster_threads();
+            let found = interruptible(|check| cluster::predict(&data, old.view(), new.view(), threads, check))?;
+            let rows = found.labels.into_iter().zip(found.probabilities).enumerate();
+            Ok(TableIterator::new(rows.map(|(row, (label, probability))| (row as i32 + 1, label, probability))))
+        })
+    }
+}
+
+/// Numbers of one node in a stored tree.
+const NODE: usize = 5;
+
+fn pack(node: &ClusterFacts) -> [f64; NODE] {
+    [node.parent.map_or(-1.0, f64::from), node.birth, f64::from(node.label), node.longest, node.least]
+}
+
+fn unpack(node: &[f64]) -> ClusterFacts {
+    ClusterFacts {
+        parent: (node[0] >= 0.0).then_some(node[0] as u32),
+        birth: node[1],
+        label: node[2] as i32,
+        longest: node[3],
+        least: node[4],
+    }
+}
+
+fn params(min_cluster_size: i32, min_samples: Option<i32>) -> Result<HdbscanParams, Report> {
+    Ok(HdbscanParams {
+        min_cluster_size: at_least(2, "min_cluster_size", min_cluster_size)?,
+        min_samples: min_samples.map(|n| at_least(1, "min_samples", n)).transpose()?,
+        cluster_selection_epsilon: 0.0,
+        selection: Selection::Eom,
+        allow_single_cluster: false,
+        threads: settings::cluster_threads(),
+    })
+}
+
+fn interruptible<T>(work: impl FnOnce(Check) -> Result<T, ClusterError>) -> Result<T, ClusterError> {
+    let interrupts = Interrupts::default();
+    let found = work(&|| interrupts.check());
+    interrupts.rethrow();
+    found
+}
+
 /// One row per vector.
-fn matrix(embeddings: Array<Vector>) -> Result<Array2<f32>, Report> {
+fn matrix(argument: &'static str, embeddings: Option<Array<Vector>>) -> Result<Array2<f32>, Report> {
+    let embeddings = embeddings.ok_or(SqlError::Null { argument })?;
     let rows = embeddings.len();
     let mut values = Vec::new();
     let mut dim = 0;
     for (row, vector) in embeddings.iter().enumerate() {
-        let vector = vector.ok_or(SqlError::NullElement { argument: "embeddings", position: row + 1 })?;
+        let vector = vector.ok_or(SqlError::NullElement { argument, position: row + 1 })?;
         let got = vector.as_slice().len();
         if row == 0 {
             dim = got;

@@ -258,7 +258,7 @@ def cancel(server, chance):
         owner.execute("INSERT INTO long VALUES ('slow', %s)", [bytes(head) + whole])
         owner.execute(
             """CREATE TABLE points AS SELECT array_agg(v) AS all_of_them FROM (
-                   SELECT (SELECT array_agg(random() - 0.5 + n * 0)::vector FROM generate_series(1, 256)) AS v
+                   SELECT (SELECT array_agg(random() - 0.5 + (i + n) * 0)::vector FROM generate_series(1, 256) AS i) AS v
                    FROM generate_series(1, 12000) AS n) AS x"""
         )
     work = {
@@ -323,7 +323,9 @@ def main():
     seed = int(os.environ.get("SEED") or random.randrange(1_000_000))
     print(f"seed {seed}")
     try:
-        figures = survive(server, random.Random(seed)) | cancel(server, random.Random(seed))
+        figures = survive(server, random.Random(seed))
+        print(figures, flush=True)
+        figures |= cancel(server, random.Random(seed))
     finally:
         server.stop()
     for name, value in figures.items():
