@@ -94,8 +94,21 @@ accept: start ## Acceptance figures on real speech (SPEECH_DIR=folder)
 	@$(VENV)/bin/python tests/accept/accept.py "$$($(SERVER) conninfo) dbname=accept" $(PG_INSTALL)/bin/psql "$(SPEECH_DIR)"; \
 	status=$$?; $(SERVER) stop; exit $$status
 
+# Benchmarks -----------------------------------------------------------------------------------------------------------
+
+$(BUILD)/venv-bench/.done: bench/requirements.txt
+	@tools/build-folder $(BUILD)
+	python3 -m venv $(BUILD)/venv-bench
+	$(BUILD)/venv-bench/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	touch $@
+
+bench-cluster: $(BUILD)/venv-bench/.done ## HDBSCAN beside scikit-learn and the crate hdbscan (LIMIT=seconds for a run)
+	cargo build --quiet --release -p speaker_core --example cluster_file
+	$(BUILD)/venv-bench/bin/python bench/cluster/run.py $(TARGET)/release/examples/cluster_file $(BUILD)/bench/cluster \
+	    $(if $(LIMIT),--limit $(LIMIT))
+
 clean: ## Remove what was built, but not what was fetched
 	-@$(SERVER) stop 2>/dev/null
 	rm -rf $(TARGET) $(BUILD)/pg* $(BUILD)/models
 
-.PHONY: help setup install start stop psql demo check lint-extension test-venv test accept clean
+.PHONY: help setup install start stop psql demo check lint-extension test-venv test accept bench-cluster clean
