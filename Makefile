@@ -125,6 +125,11 @@ fuzz-smoke: start ## Damaged audio through the decoder and through SQL (SEED=num
 # Benchmarks -----------------------------------------------------------------------------------------------------------
 
 $(BUILD)/venv-bench/.knn: bench/knn/requirements.txt
+
+# Benchmarks -----------------------------------------------------------------------------------------------------------
+
+$(BUILD)/venv-bench/.done: bench/requirements.txt
+	@tools/build-folder $(BUILD)
 	python3 -m venv $(BUILD)/venv-bench
 	$(BUILD)/venv-bench/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	touch $@
@@ -135,8 +140,13 @@ bench-knn: start $(BUILD)/venv-bench/.knn ## Search among a million embeddings (
 bench-load: start ## 50 sessions at once (SECONDS=120)
 	@$(VENV)/bin/python bench/load/run.py $(PG_INSTALL)/bin "$$($(SERVER) conninfo)" fixtures $(or $(SECONDS),120)
 
+bench-cluster: $(BUILD)/venv-bench/.done ## HDBSCAN beside scikit-learn and the crate hdbscan (LIMIT=seconds for a run)
+	cargo build --quiet --release -p speaker_core --example cluster_file
+	$(BUILD)/venv-bench/bin/python bench/cluster/run.py $(TARGET)/release/examples/cluster_file $(BUILD)/bench/cluster \
+	    $(if $(LIMIT),--limit $(LIMIT))
+
 clean: ## Remove what was built, but not what was fetched
 	-@$(SERVER) stop 2>/dev/null
 	rm -rf $(TARGET) $(BUILD)/pg* $(BUILD)/models
 
-.PHONY: help setup install start stop psql demo check lint-extension test-venv test accept faults formats fuzz-smoke bench-knn bench-load clean
+.PHONY: help setup install start stop psql demo check lint-extension test-venv test accept faults formats fuzz-smoke bench-knn bench-load bench-cluster clean
