@@ -124,18 +124,19 @@ fuzz-smoke: start ## Damaged audio through the decoder and through SQL (SEED=num
 
 # Benchmarks -----------------------------------------------------------------------------------------------------------
 
-$(BUILD)/venv-bench/.knn: bench/knn/requirements.txt
-
-# Benchmarks -----------------------------------------------------------------------------------------------------------
-
 $(BUILD)/venv-bench/.done: bench/requirements.txt
 	@tools/build-folder $(BUILD)
 	python3 -m venv $(BUILD)/venv-bench
 	$(BUILD)/venv-bench/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	touch $@
 
-bench-knn: start $(BUILD)/venv-bench/.knn ## Search among a million embeddings (4 GB of disk, cleaned up)
-	@$(BUILD)/venv-bench/bin/python bench/knn/bench.py "$$($(SERVER) conninfo)" bench/knn
+$(BUILD)/venv-bench-knn/.done: bench/knn/requirements.txt $(VENV)/.done
+	python3 -m venv $(BUILD)/venv-bench-knn
+	$(BUILD)/venv-bench-knn/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	touch $@
+
+bench-knn: start $(BUILD)/venv-bench-knn/.done ## Search among a million embeddings (4 GB of disk, cleaned up)
+	@$(BUILD)/venv-bench-knn/bin/python bench/knn/bench.py "$$($(SERVER) conninfo)" bench/knn
 
 bench-load: start ## 50 sessions at once (SECONDS=120)
 	@$(VENV)/bin/python bench/load/run.py $(PG_INSTALL)/bin "$$($(SERVER) conninfo)" fixtures $(or $(SECONDS),120)

@@ -4,11 +4,6 @@
 -- each other. The embedding's trigger therefore locks the segment FOR SHARE before it reads the speaker, while a label
 -- holds the segment's row lock. Rows are locked in the order of their ids: single statements never deadlock.
 
--- The speaker's collection, beside the mean: a search reads one table, and through the index only its own collection
--- where there are many. (No index on what a label changes, or the row could not be updated in place.)
-ALTER TABLE speaker.speaker_centroids ADD COLUMN collection text NOT NULL;
-CREATE INDEX speaker_centroids_collection_idx ON speaker.speaker_centroids (collection, model_id);
-
 CREATE TYPE speaker.centroid_delta AS (speaker_id bigint, model_id int, n bigint, sum float8[]);
 
 CREATE FUNCTION speaker.apply_centroid_deltas(deltas speaker.centroid_delta[]) RETURNS void

@@ -24,10 +24,15 @@ DECLARE
     answer bigint;
 BEGIN
     IF make THEN
-        INSERT INTO speaker.speakers (collection, name) VALUES ($2, $1)
-        ON CONFLICT (collection, name) DO NOTHING;
+        -- Again if a merge deletes the speaker between the two statements.
+        WHILE answer IS NULL LOOP
+            INSERT INTO speaker.speakers (collection, name) VALUES ($2, $1)
+            ON CONFLICT (collection, name) DO NOTHING;
+            SELECT s.id INTO answer FROM speaker.speakers AS s WHERE (s.collection, s.name) = ($2, $1) FOR KEY SHARE;
+        END LOOP;
+    ELSE
+        SELECT s.id INTO answer FROM speaker.speakers AS s WHERE (s.collection, s.name) = ($2, $1);
     END IF;
-    SELECT s.id INTO answer FROM speaker.speakers AS s WHERE (s.collection, s.name) = ($2, $1);
     IF answer IS NULL THEN
         PERFORM speaker.raise_error('speaker_unknown', format('there is no speaker "%s" in collection "%s"', $1, $2));
     END IF;
@@ -45,7 +50,9 @@ LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
 DECLARE
     changed bigint;
 BEGIN
-    -- In the order of the ids, so that two labels of many segments wait for each other instead of deadlocking.
+    -- Speakers, then segments, then (by trigger) means, each in the order of the ids: calls wait for each other instead
+    -- of deadlocking. A merge locks in the same order.
+    PERFORM FROM speaker.speakers WHERE id = ANY (speaker_ids) ORDER BY id FOR KEY SHARE;
     PERFORM FROM speaker.segments WHERE id = ANY (segment_ids) ORDER BY id FOR NO KEY UPDATE;
 
     WITH asked AS (
@@ -78,6 +85,7 @@ DECLARE
     chosen CONSTANT int := speaker.model_id(model);
     person CONSTANT bigint := speaker.speaker_id(speaker, speaker.segment_collection(segment_id), true);
     cluster record;
+    in_cluster boolean := false;
     changed bigint;
 BEGIN
     -- Rows from before the embeddings: extract on the spot. A failure is in the ledger and no reason not to label.
@@ -85,17 +93,23 @@ BEGIN
        AND NOT EXISTS (SELECT FROM speaker.embeddings AS e WHERE (e.segment_id, e.model_id) = ($1, chosen)) THEN
         PERFORM speaker.embed_segments(ARRAY[segment_id], chosen);
     END IF;
-    changed := speaker.assign(ARRAY[segment_id], ARRAY[person], 'manual', NULL, chosen);
-
     IF whole_cluster THEN
         SELECT c.clustering_id, c.cluster INTO cluster
         FROM speaker.cluster_members AS c
         WHERE c.segment_id = $1 AND c.cluster IS NOT NULL
         ORDER BY c.clustering_id DESC
         LIMIT 1;
-        IF FOUND THEN
-            changed := changed + label_cluster(cluster.clustering_id, cluster.cluster, speaker);
-        END IF;
+        in_cluster := FOUND;
+        -- All segments of this call before the first mean: see assign().
+        PERFORM FROM speaker.segments AS s
+        WHERE s.id = $1 OR s.id IN (
+            SELECT c.segment_id FROM speaker.cluster_members AS c
+            WHERE (c.clustering_id, c.cluster) = (cluster.clustering_id, cluster.cluster))
+        ORDER BY s.id FOR NO KEY UPDATE;
+    END IF;
+    changed := speaker.assign(ARRAY[segment_id], ARRAY[person], 'manual', NULL, chosen);
+    IF in_cluster THEN
+        changed := changed + label_cluster(cluster.clustering_id, cluster.cluster, speaker);
     END IF;
     RETURN changed;
 END
@@ -131,6 +145,11 @@ BEGIN
     IF source_id = target_id THEN
         PERFORM speaker.raise_error('invalid_argument', format('speaker "%s" cannot be merged into itself', $1),
             'Name two different speakers.');
+    END IF;
+    -- Both before any segment: whoever labels with one of them has finished, or waits and finds it gone.
+    PERFORM FROM speaker.speakers WHERE id IN (source_id, target_id) ORDER BY id FOR UPDATE;
+    IF (SELECT count(*) FROM speaker.speakers WHERE id IN (source_id, target_id)) < 2 THEN
+        PERFORM speaker.raise_error('speaker_unknown', format('speaker "%s" or "%s" was merged by another session', $1, $2));
     END IF;
     SELECT coalesce(array_agg(s.id), '{}') INTO ids FROM speaker.segments AS s WHERE s.speaker_id = source_id;
     changed := speaker.assign(ids, array_fill(target_id, ARRAY[cardinality(ids)]), 'merge');

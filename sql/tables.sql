@@ -130,11 +130,15 @@ CREATE SEQUENCE speaker.lease_seq AS int CYCLE;
 CREATE TABLE speaker.speaker_centroids (
     speaker_id bigint NOT NULL REFERENCES speaker.speakers ON DELETE CASCADE,
     model_id int NOT NULL REFERENCES speaker.models,
+    collection text NOT NULL,
     n bigint NOT NULL,
     sum float8[] NOT NULL,
     mean vector GENERATED ALWAYS AS (speaker.mean_of(sum, n)) STORED,
     PRIMARY KEY (speaker_id, model_id)
 ) WITH (fillfactor = 70);
+-- The collection is the speaker's, beside the mean: a search reads one table, and through the index only its own
+-- collection where there are many. (No index on what a label changes, or the row could not be updated in place.)
+CREATE INDEX speaker_centroids_collection_idx ON speaker.speaker_centroids (collection, model_id);
 -- A search reads the means alone: they stay in the row, the sums go out of line.
 ALTER TABLE speaker.speaker_centroids ALTER COLUMN mean SET STORAGE MAIN, ALTER COLUMN sum SET STORAGE EXTERNAL;
 COMMENT ON TABLE speaker.speaker_centroids IS 'Derived: number, float8 sum and mean of the L2-normalised embeddings of each speaker. Kept by triggers, not dumped, made anew by rebuild_speaker_centroids().';

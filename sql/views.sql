@@ -40,9 +40,10 @@ SELECT m.name AS model, m.version, m.dim,
        (SELECT count(*) FROM speaker.segments) AS segments,
        (SELECT count(*) FROM speaker.embeddings AS e WHERE e.model_id = m.id) AS embedded,
        (SELECT count(*) FROM speaker.embedding_jobs AS j WHERE j.model_id = m.id AND j.error_code IS NOT NULL) AS failed,
-       (SELECT count(*) FROM speaker.speaker_centroids AS c WHERE c.model_id = m.id) AS speakers
+       (SELECT count(*) FROM speaker.speaker_centroids AS c WHERE c.model_id = m.id) AS speakers,
+       NOT EXISTS (SELECT FROM speaker.missing_indexes AS i WHERE i.model_id = m.id) AS indexed
 FROM speaker.models AS m;
-COMMENT ON VIEW speaker.status IS 'For each model: its segments, embeddings, failures and known speakers.';
+COMMENT ON VIEW speaker.status IS 'For each model: its segments, embeddings, failures and known speakers, and whether its embeddings have the index of ensure_embedding_indexes().';
 
 CREATE FUNCTION speaker.grant_access(to_role regrole, access text DEFAULT 'write') RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$

@@ -43,8 +43,10 @@ impl Interrupts {
     /// Calls PostgreSQL. An error that it raises is kept: there is no value, and every later check breaks.
     pub fn keep<T>(&self, call: impl FnOnce() -> T) -> Option<T> {
         let call = AssertUnwindSafe(call);
-        let raised = PgTryBuilder::new(AssertUnwindSafe(|| Ok({ call }.0()))).catch_others(Err).execute();
-        raised.map_err(|error| self.caught.replace(Some(error))).ok()
+        let raised = PgTryBuilder::new(AssertUnwindSafe(|| Ok({ call }.0())))
+            .catch_others(|error| Err(Box::new(error)))
+            .execute();
+        raised.map_err(|error| self.caught.replace(Some(*error))).ok()
     }
 
     /// Raises the error that made `check` break, if one did.

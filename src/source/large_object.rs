@@ -64,7 +64,7 @@ impl Drop for Descriptor {
     fn drop(&mut self) {
         // After an error PostgreSQL has closed it, or will, with the transaction.
         if self.0 >= 0 && !std::thread::panicking() {
-            let _ = pgrx::PgTryBuilder::new(|| {
+            pgrx::PgTryBuilder::new(|| {
                 // SAFETY: the function's argument is int4.
                 unsafe { direct_function_call_as_datum(pg_sys::be_lo_close, &[self.0.into_datum()]) };
             })

@@ -180,3 +180,48 @@ def test_single_calls_never_deadlock_and_lose_nothing(voices):
     with psycopg.connect(voices.as_owner) as owner:
         time.sleep(0.1)
         assert owner.execute("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()").fetchone() == (0,)
+
+
+def test_merges_and_labels_never_deadlock(voices):
+    """A merge deletes the speaker that others label with: they wait, and make it anew or find it gone."""
+    with psycopg.connect(voices.as_role) as connection:
+        connection.execute("INSERT INTO speaker.clusterings (id, run_id, collection, model_id) VALUES (1, 1, 'default', 1)")
+        connection.execute(
+            "INSERT INTO speaker.cluster_members (clustering_id, segment_id, cluster, probability, outlier_score) "
+            "SELECT 1, i, chr(65 + i % 20), 1, 0 FROM generate_series(1, 400) AS i"
+        )
+    stop = threading.Event()
+    calls = []
+
+    def merge():
+        return "SELECT merge_speakers(%s, %s)", [f"Voice {n}" for n in random.sample(range(1, 13), 2)]
+
+    def label():
+        return "SELECT label_segment(%s, %s, whole_cluster => %s)", [
+            random.randint(1, 400), f"Voice {random.randint(1, 12)}", random.random() < 0.5]
+
+    def unlabel():
+        return "SELECT speaker.assign(array_agg(id), array_agg(NULL::bigint), 'manual') FROM speaker.segments WHERE id %% 10 = %s", [
+            random.randint(0, 9)]
+
+    def work():
+        with psycopg.connect(voices.as_role, autocommit=True) as connection:
+            done = 0
+            while not stop.is_set():
+                try:
+                    connection.execute(*random.choices([merge, label, unlabel], [1, 4, 1])[0]())
+                    done += 1
+                except psycopg.errors.NoDataFound:
+                    # Merged away, before the next label makes it anew.
+                    pass
+            calls.append(done)
+
+    timer = threading.Timer(5, stop.set)
+    timer.start()
+    try:
+        together(*[work] * 8)
+    finally:
+        stop.set()
+        timer.join()
+    assert sum(calls) > 50
+    assert_exact(voices)
