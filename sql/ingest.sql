@@ -38,19 +38,27 @@ BEGIN
         PERFORM speaker.raise_error('run_unknown', format('there is no run %s', run_id));
     END IF;
     RETURN QUERY
-    INSERT INTO speaker.segments AS s
-        (run_id, external_id, source_index, start_time, end_time, speaker_label, text, confidence, rejected)
-    SELECT run_id, coalesce(p.external_id, p.source_index::text), p.source_index, b.start_s,
-           greatest(b.start_s, b.end_s), p.speaker_label, nullif(btrim(p.text), ''), p.confidence,
-           CASE WHEN b.end_s <= b.start_s
-                THEN format('segment from %s s to %s s is empty%s', p.start_s, p.end_s,
-                            ' in a recording of ' || run.duration_s || ' s')
-           END
-    FROM speaker.parse_segments(segments, run.segment_source) AS p,
-         LATERAL (SELECT least(greatest(p.start_s, 0), run.duration_s) AS start_s,
-                         least(p.end_s, run.duration_s) AS end_s) AS b
-    ORDER BY p.source_index
-    RETURNING s.external_id, s.id;
+    WITH added AS (
+        INSERT INTO speaker.segments AS s
+            (run_id, external_id, source_index, start_time, end_time, speaker_label, text, confidence, rejected)
+        SELECT run_id, coalesce(p.external_id, p.source_index::text), p.source_index, b.start_s,
+               greatest(b.start_s, b.end_s), p.speaker_label, nullif(btrim(p.text), ''), p.confidence,
+               CASE WHEN b.end_s <= b.start_s
+                    THEN format('segment from %s s to %s s is empty%s', p.start_s, p.end_s,
+                                ' in a recording of ' || run.duration_s || ' s')
+               END
+        FROM speaker.parse_segments(segments, run.segment_source) AS p,
+             LATERAL (SELECT least(greatest(p.start_s, 0), run.duration_s) AS start_s,
+                             least(p.end_s, run.duration_s) AS end_s) AS b
+        ORDER BY p.source_index
+        RETURNING s.external_id, s.id
+    ), due AS (
+        -- In the ledger from the start, so that sessions that look for work need not wait for each other to enter it.
+        INSERT INTO speaker.embedding_jobs (segment_id, model_id)
+        SELECT a.id, m.id FROM added AS a, (SELECT max(id) AS id FROM speaker.models WHERE name = speaker.default_model()) AS m
+        WHERE m.id IS NOT NULL
+    )
+    SELECT a.external_id, a.id FROM added AS a;
 END
 $$;
 CREATE FUNCTION add_segments(run_id bigint, segments jsonb)

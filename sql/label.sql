@@ -89,7 +89,8 @@ DECLARE
     changed bigint;
 BEGIN
     -- Rows from before the embeddings: extract on the spot. A failure is in the ledger and no reason not to label.
-    IF NOT EXISTS (SELECT FROM speaker.embedding_jobs AS j WHERE (j.segment_id, j.model_id) = ($1, chosen))
+    IF NOT EXISTS (SELECT FROM speaker.embedding_jobs AS j
+                   WHERE (j.segment_id, j.model_id) = ($1, chosen) AND j.status <> 'pending')
        AND NOT EXISTS (SELECT FROM speaker.embeddings AS e WHERE (e.segment_id, e.model_id) = ($1, chosen)) THEN
         PERFORM speaker.embed_segments(ARRAY[segment_id], chosen);
     END IF;

@@ -119,7 +119,7 @@ CREATE TABLE speaker.embedding_jobs (
 );
 CREATE INDEX embedding_jobs_open_idx ON speaker.embedding_jobs (model_id, segment_id) WHERE status IN ('pending', 'fail');
 CREATE INDEX embedding_jobs_running_idx ON speaker.embedding_jobs (model_id) WHERE status = 'running';
-COMMENT ON TABLE speaker.embedding_jobs IS 'The ledger: the state of each segment under each model. rejected: can never work as it is. fail: is tried again at next_attempt_at. dead: failed too often. A segment without a row was never tried.';
+COMMENT ON TABLE speaker.embedding_jobs IS 'The ledger: the state of each segment under each model. rejected: can never work as it is. fail: is tried again at next_attempt_at. dead: failed too often. A segment without a row was never tried either.';
 COMMENT ON COLUMN speaker.embedding_jobs.attempts IS 'Attempts that ended, one way or the other.';
 COMMENT ON COLUMN speaker.embedding_jobs.crashes IS 'Attempts whose session ended before they did. From the first on the segment is tried alone.';
 COMMENT ON COLUMN speaker.embedding_jobs.lease IS 'The advisory lock that the session at work holds. Nobody holds it: that session is gone.';

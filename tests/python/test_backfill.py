@@ -1,0 +1,182 @@
+"""Backfills by several sessions, by clients that are always in a transaction, and by sessions that end in the middle.
+
+`make faults` does the same with a server that crashes.
+"""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+
+from conftest import MEETING
+
+LOCKS = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+
+
+@pytest.fixture
+def due(database):
+    """Four copies of the meeting, none of whose 96 segments is embedded."""
+    with psycopg.connect(database.as_role, autocommit=True) as connection:
+        for number in range(4):
+            connection.execute(
+                "SELECT ingest_recording(%s, %s, %s, embed => false)", [f"meeting {number}", MEETING.audio, MEETING.segments]
+            )
+    return database
+
+
+@pytest.fixture
+def writes(due):
+    """Counts how often each segment is embedded."""
+    with psycopg.connect(due.as_owner, autocommit=True) as owner:
+        owner.execute(
+            """CREATE TABLE writes (segment_id bigint);
+               CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS
+               $$ BEGIN INSERT INTO writes VALUES (NEW.segment_id); RETURN NULL; END $$;
+               CREATE TRIGGER audit AFTER INSERT OR UPDATE ON speaker.embeddings FOR EACH ROW EXECUTE FUNCTION audit()"""
+        )
+        yield lambda: owner.execute("SELECT count(*), count(DISTINCT segment_id) FROM writes").fetchone()
+
+
+def jobs(database):
+    with psycopg.connect(database.as_owner) as owner:
+        return dict(owner.execute("SELECT status, count(*) FROM speaker.embedding_jobs GROUP BY status").fetchall())
+
+
+def backfill(database, **options):
+    with psycopg.connect(database.as_role, autocommit=True) as connection:
+        notices = []
+        connection.add_notice_handler(lambda notice: notices.append(notice.message_primary))
+        arguments = ", ".join(f"{name} => %({name})s" for name in options)
+        return connection.execute(f"CALL backfill_embeddings({arguments})", options).fetchone(), notices
+
+
+def test_two_sessions_share_a_backfill(due, writes):
+    with ThreadPoolExecutor(2) as pool:
+        answers = [work.result()[0] for work in [pool.submit(backfill, due, batch_size=10) for _ in range(2)]]
+    assert sum(embedded for embedded, _, _ in answers) == 96
+    assert all(embedded > 0 for embedded, _, _ in answers)
+    assert writes() == (96, 96)
+    assert jobs(due) == {"success": 96}
+
+
+def test_progress_is_told(due):
+    answer, notices = backfill(due, batch_size=48)
+    assert answer == (96, 0, 0)
+    assert [notice.split(",")[0] for notice in notices] == [
+        "backfill: 48 of 96", "backfill: 96 of 96", "backfill: 96 embedded"
+    ]
+
+
+def test_a_time_budget_ends_it_and_the_next_call_goes_on(due):
+    assert backfill(due, batch_size=10, time_budget="1 ms")[0] == (10, 0, 86)
+    assert backfill(due, run_id=1)[0] == (14, 0, 0)
+    assert backfill(due)[0] == (72, 0, 0)
+
+
+def test_a_procedure_that_commits_is_refused_inside_a_transaction(due):
+    with psycopg.connect(due.as_role) as connection, pytest.raises(psycopg.errors.InvalidTransactionTermination):
+        connection.execute("CALL backfill_embeddings()")
+    assert jobs(due) == {"pending": 96}
+
+
+def test_embed_due_in_transactions(due, writes):
+    """Two sessions at once, one of which changes its mind."""
+    with psycopg.connect(due.as_role) as first, psycopg.connect(due.as_role) as second:
+        taken = {row[0] for row in first.execute("SELECT segment_id FROM embed_due(20)")}
+        others = {row[0] for row in second.execute("SELECT segment_id FROM embed_due(20)")}
+        assert len(taken) == len(others) == 20 and not taken & others
+        first.rollback()
+        second.commit()
+        while second.execute("SELECT count(*) FROM embed_due(40)").fetchone()[0]:
+            second.commit()
+    assert writes() == (96, 96)
+
+
+def test_a_cancelled_backfill_holds_nothing_and_blames_nobody(due, writes):
+    with psycopg.connect(due.as_role, autocommit=True) as session, psycopg.connect(due.as_owner, autocommit=True) as owner:
+        threading.Timer(0.4, session.cancel).start()
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            session.execute("CALL backfill_embeddings(50)")
+        # The session lives on, without the lease and the gate.
+        assert owner.execute(LOCKS).fetchone() == (0,)
+        assert jobs(due)["running"] > 0
+        answer = session.execute("CALL backfill_embeddings()").fetchone()
+        assert answer[1:] == (0, 0)
+    assert jobs(due) == {"success": 96}
+    assert writes() == (96, 96)
+
+
+def test_what_ends_its_session_again_and_again_is_dead_and_the_others_are_not(due, writes):
+    with psycopg.connect(due.as_owner, autocommit=True) as owner:
+        owner.execute(
+            """CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+               BEGIN
+                   IF NEW.segment_id = 30 THEN PERFORM pg_terminate_backend(pg_backend_pid()), pg_sleep(1); END IF;
+                   RETURN NEW;
+               END $$;
+               CREATE TRIGGER poison BEFORE INSERT ON speaker.embeddings FOR EACH ROW EXECUTE FUNCTION poison()"""
+        )
+        owner.execute(f"ALTER ROLE {due.role} SET speaker.retry_delay = 0")
+    ended = 0
+    while True:
+        try:
+            answer, _ = backfill(due, batch_size=40)
+            break
+        except psycopg.OperationalError:
+            ended += 1
+            assert ended < 10
+    assert ended == 4
+    assert answer[2] == 0
+    assert jobs(due) == {"success": 95, "dead": 1}
+    assert writes() == (95, 95)
+    with psycopg.connect(due.as_role) as connection:
+        assert connection.execute("SELECT segment_id, error_code, crashes FROM speaker.embedding_failures").fetchall() == [
+            (30, "session_ended", 4)
+        ]
+        assert connection.execute("SELECT retry_embeddings()").fetchone() == (1,)
+
+
+def test_one_error_of_a_batch_is_its_own(due):
+    """An error that PostgreSQL raises, not one of the audio: here, a trigger's."""
+    with psycopg.connect(due.as_owner, autocommit=True) as owner:
+        owner.execute(
+            """CREATE FUNCTION poison() RETURNS trigger LANGUAGE plpgsql AS $$
+               BEGIN IF NEW.segment_id = 30 THEN RAISE EXCEPTION 'not this one'; END IF; RETURN NEW; END $$;
+               CREATE TRIGGER poison BEFORE INSERT ON speaker.embeddings FOR EACH ROW EXECUTE FUNCTION poison()"""
+        )
+    assert backfill(due)[0] == (95, 1, 0)
+    assert jobs(due) == {"success": 95, "fail": 1}
+    with psycopg.connect(due.as_role) as connection:
+        [(segment, code, error, attempts, waits)] = connection.execute(
+            "SELECT segment_id, error_code, error, attempts, next_attempt_at > now() FROM speaker.embedding_failures"
+        ).fetchall()
+    assert (segment, code, error, attempts, waits) == (30, "unexpected_error", "P0001: not this one", 1, True)
+
+
+def test_a_model_that_is_missing_blames_no_segment(due):
+    with psycopg.connect(due.as_owner, autocommit=True) as owner:
+        owner.execute("SET speaker.model_dir = '/nowhere'")
+        with pytest.raises(psycopg.errors.UndefinedObject):
+            owner.execute("CALL backfill_embeddings()")
+    assert jobs(due) == {"pending": 96}
+    assert backfill(due)[0] == (96, 0, 0)
+
+
+def test_bounds_that_change_during_extraction_leave_nothing_stale(due):
+    """The embedding is made of the old bounds, and thrown away; the segment is due, and embedded as it is now."""
+    with psycopg.connect(due.as_role) as worker, psycopg.connect(due.as_role, autocommit=True) as editor:
+        with ThreadPoolExecutor(1) as pool:
+            work = pool.submit(worker.execute, "SELECT status FROM embed_run(1) WHERE segment_id = 24")
+            # It decodes and embeds for a good while before it writes.
+            time.sleep(0.1)
+            editor.execute("UPDATE speaker.segments SET end_time = end_time - 0.5 WHERE id = 24")
+            work.result()
+        worker.commit()
+        editor.execute("SELECT count(*) FROM embed_due(1000)")
+        assert editor.execute(
+            """SELECT e.embedding <=> extract_speaker_embedding(r.audio, s.start_time, s.end_time) < 1e-6
+               FROM speaker.embeddings AS e JOIN speaker.segments AS s ON s.id = e.segment_id, speaker.recordings AS r
+               WHERE s.id = 24 AND r.id = 1"""
+        ).fetchone() == (True,)
