@@ -8,7 +8,7 @@ mod error;
 mod model;
 mod runtime;
 
-pub use embedder::{Embedded, Embedder, BATCH_WINDOWS};
+pub use embedder::{next_batch, Embedded, Embedder, BATCH_WINDOWS};
 pub use error::{EmbedError, OnnxError};
 pub use model::{read_manifest, Model};
 pub use runtime::Runtime;
