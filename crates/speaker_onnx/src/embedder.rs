@@ -141,3 +141,24 @@ fn pool(utterance: Pending, dim: usize) -> Result<Embedded, EmbedError> {
     let windows = Array2::from_shape_vec((rows, dim), utterance.done).expect("every window gave dim values");
     Ok(Embedded { embedding: embedding::pool(windows.view())?, speech_s: utterance.windows.speech_s })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rest_is_shared_by_two_batches() {
+        let batches = |mut waiting: usize| {
+            let mut sizes = Vec::new();
+            while waiting > 0 {
+                sizes.push(next_batch(waiting));
+                waiting -= sizes[sizes.len() - 1];
+            }
+            sizes
+        };
+        assert_eq!(batches(6), [6]);
+        assert_eq!(batches(7), [4, 3]);
+        assert_eq!(batches(12), [6, 6]);
+        assert_eq!(batches(13), [6, 4, 3]);
+    }
+}

@@ -1,7 +1,8 @@
 //! ONNX Runtime for pg_speaker: one environment a process, one session a model, windows in small batches.
 //!
 //! The only crate that knows `ort`. It is made for PostgreSQL backends: nothing is started before it is asked for, no
-//! thread is left running, memory is given back after each batch, and interruption is answered between batches.
+//! thread is left running, batches are small so that what they leave allocated is too, and interruption is answered
+//! between them.
 
 mod embedder;
 mod error;
