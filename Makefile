@@ -146,8 +146,18 @@ bench-cluster: $(BUILD)/venv-bench/.done ## HDBSCAN beside scikit-learn and the 
 	$(BUILD)/venv-bench/bin/python bench/cluster/run.py $(TARGET)/release/examples/cluster_file $(BUILD)/bench/cluster \
 	    $(if $(LIMIT),--limit $(LIMIT))
 
+$(BUILD)/venv-bench-extract/.done: bench/extract/requirements.txt
+	python3 -m venv $(BUILD)/venv-bench-extract
+	$(BUILD)/venv-bench-extract/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	touch $@
+
+bench-extract: start $(BUILD)/venv-bench-extract/.done ## Extraction beside Python and the bare model (SPEECH_DIR=folder; 6 GB)
+	cargo build --quiet --release -p speaker_onnx --example bare_session
+	@$(BUILD)/venv-bench-extract/bin/python bench/extract/run.py "$$($(SERVER) conninfo)" $(TARGET)/release/examples/bare_session \
+	    $(ONNXRUNTIME) $(BUILD)/models $(or $(SPEECH_DIR),fixtures)
+
 clean: ## Remove what was built, but not what was fetched
 	-@$(SERVER) stop 2>/dev/null
 	rm -rf $(TARGET) $(BUILD)/pg* $(BUILD)/models
 
-.PHONY: help setup install start stop psql demo check lint-extension test-venv test accept faults formats fuzz-smoke bench-knn bench-load bench-cluster clean
+.PHONY: help setup install start stop psql demo check lint-extension test-venv test accept faults formats fuzz-smoke bench-knn bench-load bench-cluster bench-extract clean

@@ -10,8 +10,18 @@ use speaker_core::Check;
 
 use crate::{EmbedError, Model, OnnxError};
 
-/// Windows of one run. A run cannot be interrupted, so it must be short: eight windows take some 25 ms.
-pub const BATCH_WINDOWS: usize = 8;
+/// Windows of one run, at most. A run cannot be interrupted, so it must be short: six windows take some 12 ms. And six
+/// are what a run does fastest: docs/decisions/010-extraction.md.
+pub const BATCH_WINDOWS: usize = 6;
+
+/// Windows of the next run where `waiting` wait. A full batch and a small rest take longer than two halves.
+pub fn next_batch(waiting: usize) -> usize {
+    match waiting {
+        0..=BATCH_WINDOWS => waiting,
+        _ if waiting < 2 * BATCH_WINDOWS => waiting.div_ceil(2),
+        _ => BATCH_WINDOWS,
+    }
+}
 
 /// An utterance's embedding.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,7 +40,7 @@ struct Pending {
 }
 
 /// Takes utterances as decoding delivers them and answers their embeddings, in the same order, as batches fill. It
-/// holds the features of a batch and of one utterance at most.
+/// holds the features of two batches and of one utterance at most.
 pub struct Embedder<'m> {
     model: &'m mut Model,
     min_speech_s: f64,
@@ -71,7 +81,8 @@ impl<'m> Embedder<'m> {
         };
         self.unrun += windows.len();
         self.waiting.push_back(Pending { index, windows, done: Vec::new() });
-        while self.unrun >= BATCH_WINDOWS {
+        // Enough wait for the size of this batch not to depend on whether more will come.
+        while self.unrun >= 2 * BATCH_WINDOWS {
             self.run(check, sink)?;
         }
         Ok(())
@@ -102,10 +113,10 @@ impl<'m> Embedder<'m> {
         let unrun = self.waiting.iter().enumerate().flat_map(|(position, utterance)| {
             (utterance.done.len() / dim..utterance.windows.len()).map(move |window| (position, window))
         });
-        let chosen: Vec<_> = unrun.take(BATCH_WINDOWS).collect();
+        let chosen: Vec<_> = unrun.take(next_batch(self.unrun)).collect();
         for (mut row, (position, window)) in self.batch.outer_iter_mut().zip(&chosen) {
-            let values = self.waiting[*position].windows.window(*window);
-            row.iter_mut().zip(values).for_each(|(to, from)| *to = *from);
+            let row = row.as_slice_mut().expect("rows of a batch are contiguous");
+            row.copy_from_slice(self.waiting[*position].windows.window(*window));
         }
 
         let waiting = &mut self.waiting;
@@ -129,4 +140,25 @@ fn pool(utterance: Pending, dim: usize) -> Result<Embedded, EmbedError> {
     let rows = utterance.windows.len();
     let windows = Array2::from_shape_vec((rows, dim), utterance.done).expect("every window gave dim values");
     Ok(Embedded { embedding: embedding::pool(windows.view())?, speech_s: utterance.windows.speech_s })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rest_is_shared_by_two_batches() {
+        let batches = |mut waiting: usize| {
+            let mut sizes = Vec::new();
+            while waiting > 0 {
+                sizes.push(next_batch(waiting));
+                waiting -= sizes[sizes.len() - 1];
+            }
+            sizes
+        };
+        assert_eq!(batches(6), [6]);
+        assert_eq!(batches(7), [4, 3]);
+        assert_eq!(batches(12), [6, 6]);
+        assert_eq!(batches(13), [6, 4, 3]);
+    }
 }

@@ -111,13 +111,12 @@ impl Model {
     }
 }
 
-/// A session for a backend: one thread, the caller's; and no arena, which would keep the memory of the largest batch.
-/// Measured at our batch sizes: the arena saves no time and keeps 385 MB after one large batch, where 60 MB are kept
-/// without.
+/// A session for a backend: one thread, the caller's. The arena keeps the memory of the largest batch, which is small,
+/// and spares what giving it back each time costs: 25,000 page faults in 166 batches.
 fn session(runtime: &'static Runtime, bytes: &[u8]) -> ort::Result<Session> {
     let plain = |error: ort::Error<SessionBuilder>| ort::Error::new(error.to_string());
     Session::builder(&runtime.environment)?
-        .with_execution_providers([CPU::default().with_arena_allocator(false).build()])
+        .with_execution_providers([CPU::default().with_arena_allocator(true).build()])
         .map_err(plain)?
         .with_intra_threads(1)
         .map_err(plain)?

@@ -39,13 +39,7 @@ impl Ge2e {
         if level == 0.0 {
             return Err(SpeechError::Silent { audio_s: audio.seconds() });
         }
-        let speech = match self.gain(level) {
-            Some(gain) => {
-                let raised: Vec<f32> = audio.samples().iter().map(|sample| sample * gain).collect();
-                self.voice.speech(&raised, check)?
-            }
-            None => self.voice.speech(audio.samples(), check)?,
-        };
+        let speech = self.voice.speech(audio.samples(), self.gain(level), check)?;
         let speech_s = speech.len() as f64 / f64::from(SAMPLE_RATE);
         if speech.is_empty() {
             return Err(SpeechError::Silent { audio_s: audio.seconds() });
@@ -60,10 +54,9 @@ impl Ge2e {
         Ok(Windows { frames, bands: self.mel.bands(), starts, window_frames: self.params.window_frames, speech_s })
     }
 
-    /// The factor that raises quiet audio to the target level.
-    fn gain(&self, level: f64) -> Option<f32> {
-        let gain = 10_f64.powf(self.params.target_dbfs / 20.0) / level;
-        (gain > 1.0).then_some(gain as f32)
+    /// The factor that raises quiet audio to the target level; loud audio stays as it is.
+    fn gain(&self, level: f64) -> f32 {
+        (10_f64.powf(self.params.target_dbfs / 20.0) / level).max(1.0) as f32
     }
 
     /// First frames of the windows. The last one is dropped if too little of it is audio, unless it is the only one.
@@ -84,8 +77,14 @@ impl Ge2e {
 }
 
 fn rms(samples: &[f32]) -> f64 {
-    let power: f64 = samples.iter().map(|sample| f64::from(*sample).powi(2)).sum();
-    (power / samples.len().max(1) as f64).sqrt()
+    // Sums side by side: one alone would wait for each addition to end.
+    let mut sums = [0.0_f64; 8];
+    for samples in samples.chunks(sums.len()) {
+        for (sum, sample) in sums.iter_mut().zip(samples) {
+            *sum += f64::from(*sample).powi(2);
+        }
+    }
+    (sums.iter().sum::<f64>() / samples.len().max(1) as f64).sqrt()
 }
 
 #[cfg(test)]

@@ -8,7 +8,11 @@ use std::sync::Arc;
 
 use realfft::{RealFftPlanner, RealToComplex};
 
-/// A filter's first bin and its weights from there on: triangles are narrow, most of a dense matrix is zeros.
+/// Sums that run side by side, as one that waits for each addition to end would take several times as long.
+const LANES: usize = 4;
+
+/// A filter's first bin and its weights from there on: triangles are narrow, most of a dense matrix is zeros. The weights
+/// are padded with zeros to a multiple of `LANES`.
 struct Band {
     first: usize,
     weights: Vec<f32>,
@@ -45,29 +49,45 @@ impl MelSpectrogram {
         let mut input = self.fft.make_input_vec();
         let mut spectrum = self.fft.make_output_vec();
         let mut scratch = self.fft.make_scratch_vec();
-        let mut power = vec![0.0_f32; spectrum.len()];
+        // Padded as the bands are.
+        let mut power = vec![0.0_f32; spectrum.len() + LANES];
         let mut frames = Vec::with_capacity(count * self.bands.len());
         for frame in 0..count {
             if frame % 100 == 0 && pause() {
                 return None;
             }
             let centre = frame * self.hop;
-            for (offset, (value, weight)) in input.iter_mut().zip(&self.window).enumerate() {
-                let sample = (centre + offset).checked_sub(n_fft / 2).and_then(|at| samples.get(at));
-                *value = weight * sample.copied().unwrap_or(0.0);
+            // Zeros before the first sample and after the last.
+            let before = (n_fft / 2).saturating_sub(centre).min(n_fft);
+            let within = samples.get(centre + before - n_fft / 2..).unwrap_or_default();
+            let (zeros, rest) = input.split_at_mut(before);
+            zeros.fill(0.0);
+            let heard = rest.len().min(within.len());
+            for (value, (weight, sample)) in rest.iter_mut().zip(self.window[before..].iter().zip(within)) {
+                *value = weight * sample;
             }
+            rest[heard..].fill(0.0);
             self.fft
                 .process_with_scratch(&mut input, &mut spectrum, &mut scratch)
                 .expect("the buffers are the plan's own");
             for (power, bin) in power.iter_mut().zip(&spectrum) {
                 *power = bin.norm_sqr();
             }
-            frames.extend(self.bands.iter().map(|band| {
-                band.weights.iter().zip(&power[band.first..]).map(|(weight, power)| weight * power).sum::<f32>()
-            }));
+            frames.extend(self.bands.iter().map(|band| dot(&band.weights, &power[band.first..])));
         }
         Some(frames)
     }
+}
+
+/// Of as many values as there are weights.
+fn dot(weights: &[f32], values: &[f32]) -> f32 {
+    let mut sums = [0.0_f32; LANES];
+    for (weights, values) in weights.chunks_exact(LANES).zip(values.chunks_exact(LANES)) {
+        for (sum, (weight, value)) in sums.iter_mut().zip(weights.iter().zip(values)) {
+            *sum += weight * value;
+        }
+    }
+    sums.iter().sum()
 }
 
 /// Triangles whose corners are equally spaced in mels, each of unit area over Hz.
@@ -83,7 +103,9 @@ fn slaney_bands(sample_rate: f64, n_fft: usize, n_mels: usize) -> Vec<Band> {
             let weight = |bin: usize| ((hz(bin) - low) / (centre - low)).min((high - hz(bin)) / (high - centre)) * area;
             let inside = |bin: &usize| weight(*bin) > 0.0;
             let first = (0..=n_fft / 2).find(inside).unwrap_or(0);
-            Band { first, weights: (first..=n_fft / 2).take_while(inside).map(|bin| weight(bin) as f32).collect() }
+            let mut weights: Vec<f32> = (first..=n_fft / 2).take_while(inside).map(|bin| weight(bin) as f32).collect();
+            weights.resize(weights.len().next_multiple_of(LANES), 0.0);
+            Band { first, weights }
         })
         .collect()
 }

@@ -24,14 +24,17 @@ impl VoiceActivity {
         SAMPLE_RATE as usize * self.frame_ms / 1000
     }
 
-    /// The speech in `samples`; a last frame that is not whole is dropped.
-    pub fn speech(&self, samples: &[f32], check: Check) -> Result<Vec<f32>, SpeechError> {
-        let mask = self.widen(&self.smooth(&self.decide(samples, check)?));
-        let frames = samples.chunks_exact(self.frame()).zip(mask);
-        Ok(frames.filter(|(_, speech)| *speech).flat_map(|(frame, _)| frame).copied().collect())
+    /// The speech in `samples`, times `gain`; a last frame that is not whole is dropped.
+    pub fn speech(&self, samples: &[f32], gain: f32, check: Check) -> Result<Vec<f32>, SpeechError> {
+        let mask = self.widen(&self.smooth(&self.decide(samples, gain, check)?));
+        let mut speech = Vec::with_capacity(mask.iter().filter(|speech| **speech).count() * self.frame());
+        for (frame, _) in samples.chunks_exact(self.frame()).zip(mask).filter(|(_, speech)| *speech) {
+            speech.extend(frame.iter().map(|sample| sample * gain));
+        }
+        Ok(speech)
     }
 
-    fn decide(&self, samples: &[f32], check: Check) -> Result<Vec<bool>, SpeechError> {
+    fn decide(&self, samples: &[f32], gain: f32, check: Check) -> Result<Vec<bool>, SpeechError> {
         let mut vad = Vad::new_with_rate_and_mode(SampleRate::Rate16kHz, VadMode::VeryAggressive);
         let mut pcm = vec![0_i16; self.frame()];
         let per_second = 1000 / self.frame_ms;
@@ -41,8 +44,7 @@ impl VoiceActivity {
                 return Err(SpeechError::Interrupted);
             }
             for (pcm, sample) in pcm.iter_mut().zip(frame) {
-                // Ties to even, as numpy rounds. A cast saturates, where the reference's wraps beyond full scale.
-                *pcm = (sample * f32::from(i16::MAX)).round_ties_even() as i16;
+                *pcm = to_pcm(sample * gain);
             }
             // An error would mean a frame length that the detector does not know, which the manifest rules out.
             decisions.push(vad.is_voice_segment(&pcm).unwrap_or(false));
@@ -71,6 +73,15 @@ impl VoiceActivity {
     }
 }
 
+/// Rounds ties to even, as numpy does. Saturates, where the reference wraps beyond full scale.
+fn to_pcm(sample: f32) -> i16 {
+    // Above this number an f32 has no fraction left: adding it rounds, and unlike `round_ties_even`, which is a call of
+    // the C library on processors of the baseline, the compiler makes vectors of it.
+    const NO_FRACTION: f32 = 12_582_912.0; // 1.5 * 2^23
+    let scaled = (sample * f32::from(i16::MAX)).clamp(f32::from(i16::MIN), f32::from(i16::MAX));
+    ((scaled + NO_FRACTION) - NO_FRACTION) as i16
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,7 +105,17 @@ mod tests {
     }
 
     #[test]
+    fn samples_round_to_even_and_saturate() {
+        let full = f32::from(i16::MAX);
+        for step in -80_000..80_000 {
+            let sample = (step as f32 / 2.0) / full;
+            assert_eq!(to_pcm(sample), (sample * full).round_ties_even() as i16, "{sample}");
+        }
+        assert_eq!([2.5, -2.5, 3.5].map(|tie| to_pcm(tie / full)), [2, -2, 4]);
+    }
+
+    #[test]
     fn silence_has_no_speech() {
-        assert_eq!(VAD.speech(&[0.0; 16_000], &crate::never), Ok(vec![]));
+        assert_eq!(VAD.speech(&[0.0; 16_000], 1.0, &crate::never), Ok(vec![]));
     }
 }
