@@ -67,12 +67,12 @@ class Bench:
             return None
         at, run = max(smaller, key=lambda pair: pair[0])
         growth = (n / at) ** 2
-        if run["seconds"] * growth > self.limit:
-            return f"about {run['seconds'] * growth / 60:.0f} min expected"
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6
         # Only the brute algorithm's memory grows with the square, and it shows.
         if "brute" in name and run["peak_mb"] * growth > memory:
             return f"about {run['peak_mb'] * growth / 1000:.0f} GB expected"
+        if run["seconds"] * growth > self.limit:
+            return f"about {run['seconds'] * growth / 60:.0f} min expected"
         return None
 
     def run(self, name, n, threads):
@@ -84,11 +84,15 @@ class Bench:
             return
         cores = sorted(os.sched_getaffinity(0))[:threads]
         variables = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"]
-        done = subprocess.run(
-            [str(part) for part in self.command(name, n, threads, self.output(*key))],
-            env={**os.environ, **dict.fromkeys(variables, str(threads))},
-            preexec_fn=lambda: os.sched_setaffinity(0, cores),
-            stdout=subprocess.PIPE, text=True, check=True)
+        try:
+            done = subprocess.run(
+                [str(part) for part in self.command(name, n, threads, self.output(*key))],
+                env={**os.environ, **dict.fromkeys(variables, str(threads))},
+                preexec_fn=lambda: os.sched_setaffinity(0, cores),
+                stdout=subprocess.PIPE, text=True, check=True, timeout=self.limit)
+        except subprocess.TimeoutExpired:
+            self.left_out[key] = f"stopped after {self.limit / 60:.0f} min"
+            return
         run = {key: float(value) for key, value in (line.split("=") for line in done.stdout.split())}
         before = self.runs.get(key)
         print(name, n, f"{threads} threads", run, flush=True)
@@ -208,7 +212,7 @@ def write(bench, machine, compared, figures):
 
     def cell(name, n, what, unit):
         run = bench.runs.get((name, n, threads))
-        return f"{run[what]:.3g} {unit}" if run else bench.left_out[name, n, threads]
+        return f"{run[what]:,.{0 if run[what] >= 100 else 1 if run[what] >= 10 else 3}f} {unit}" if run else bench.left_out[name, n, threads]
 
     times = report.table(
         ["", *(f"{n:,}" for n in SIZES), f"memory at {SIZES[1]:,}"],

@@ -65,3 +65,19 @@ impl Horizon {
 fn code(dot: f32) -> u8 {
     ((dot + 1.0) * 127.5).ceil() as u8
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_horizon_reaches_what_raised_it_and_hardly_more() {
+        for step in -99..99 {
+            let dot = step as f32 / 99.5;
+            let mut horizon = Horizon::new(1, Cells { size: 1, count: 2 });
+            horizon.raise(0, 1, dot);
+            assert!(horizon.reaches(0, 1, dot) && !horizon.reaches(0, 1, dot + 0.01), "{dot}");
+            assert!(!horizon.reaches(0, 0, dot), "{dot}");
+        }
+    }
+}

@@ -30,6 +30,8 @@ mod condense;
 mod core_distance;
 mod crew;
 mod error;
+#[cfg(test)]
+mod exactness;
 mod groups;
 mod horizon;
 mod knn;
