@@ -1,9 +1,16 @@
 //! HDBSCAN over vectors.
 
+use std::ops::ControlFlow;
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::Duration;
+
 use ndarray::Array2;
 use pgrx::prelude::*;
 use speaker_core::cluster::{self, ClusterError, ClusterFacts, HdbscanParams, PointFacts, PredictionData, Selection};
 use speaker_core::Check;
+use speaker_onnx::without_signals;
 
 use crate::datum::Vector;
 use crate::error::{raise, Report, SqlError};
@@ -151,9 +158,34 @@ fn params(min_cluster_size: i32, min_samples: Option<i32>) -> Result<HdbscanPara
     })
 }
 
-fn interruptible<T>(work: impl FnOnce(Check) -> Result<T, ClusterError>) -> Result<T, ClusterError> {
+/// How soon the backend's thread hears that it shall stop, while others work for it.
+const LISTEN: Duration = Duration::from_millis(5);
+
+/// Lets core cluster. Threads have to be started with signals blocked, as PostgreSQL's handlers know of one thread only;
+/// core's inherit the mask of the one that calls it. So where there are several, that is one of their own, and the
+/// backend's listens.
+fn interruptible<T: Send>(work: impl FnOnce(Check) -> Result<T, ClusterError> + Send) -> Result<T, ClusterError> {
     let interrupts = Interrupts::default();
-    let found = work(&|| interrupts.check());
+    let found = match settings::cluster_threads() {
+        1 => work(&|| interrupts.check()),
+        _ => {
+            let (backend, stop) = (thread::current(), AtomicBool::new(false));
+            let check = || if stop.load(Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+            let work = || {
+                let found = work(&check);
+                backend.unpark();
+                found
+            };
+            thread::scope(|scope| {
+                let worker = without_signals(|| scope.spawn(work));
+                while !worker.is_finished() {
+                    stop.fetch_or(interrupts.check().is_break(), Relaxed);
+                    thread::park_timeout(LISTEN);
+                }
+                worker.join().unwrap_or_else(|panic| resume_unwind(panic))
+            })
+        }
+    };
     interrupts.rethrow();
     found
 }

@@ -268,6 +268,7 @@ def cancel(server, chance):
             ARRAY(SELECT n::float8 FROM generate_series(0, 890, 2) AS n),
             ARRAY(SELECT n + 3::float8 FROM generate_series(0, 890, 2) AS n)) WHERE name = 'plain'""",
         "clustering": "SELECT count(*) FROM points, hdbscan(all_of_them)",
+        "clustering, two threads": "SET speaker.cluster_threads = 2; SELECT count(*) FROM points, hdbscan(all_of_them)",
         "backfill": "CALL backfill_embeddings(batch_size => 20)",
     }
     times = {name: [] for name in work}
@@ -287,7 +288,7 @@ def cancel(server, chance):
             if took is not None:
                 times[name].append(took)
         for name, row in times.items():
-            print(f"  {name:18} {len(row):3} cancels, median {sorted(row)[len(row) // 2]:4.0f} ms, worst {max(row):4.0f} ms")
+            print(f"  {name:24} {len(row):3} cancels, median {sorted(row)[len(row) // 2]:4.0f} ms, worst {max(row):4.0f} ms")
         # statement_timeout is the same interrupt, raised by a timer.
         with server.connect("undisturbed") as session:
             session.execute("SET statement_timeout = '200ms'")

@@ -12,4 +12,4 @@ mod runtime;
 pub use embedder::{next_batch, Embedded, Embedder, BATCH_WINDOWS};
 pub use error::{EmbedError, OnnxError};
 pub use model::{read_manifest, Model};
-pub use runtime::Runtime;
+pub use runtime::{without_signals, Runtime};

@@ -36,7 +36,7 @@ impl Runtime {
 
 /// Runs `work` with signals blocked, but for those that a thread raises by its own fault. Threads that it starts inherit
 /// the mask, so that PostgreSQL's signal handlers run on the backend's own thread only.
-pub(crate) fn without_signals<T>(work: impl FnOnce() -> T) -> T {
+pub fn without_signals<T>(work: impl FnOnce() -> T) -> T {
     /// Restores the mask even if `work` unwinds.
     struct Restore(Option<SigSet>);
     impl Drop for Restore {
