@@ -141,7 +141,7 @@ bench-knn: start $(BUILD)/venv-bench-knn/.done ## Search among a million embeddi
 bench-load: start ## 50 sessions at once (SECONDS=120)
 	@$(VENV)/bin/python bench/load/run.py $(PG_INSTALL)/bin "$$($(SERVER) conninfo)" fixtures $(or $(SECONDS),120)
 
-bench-cluster: $(BUILD)/venv-bench/.done ## HDBSCAN beside scikit-learn and the crate hdbscan (LIMIT=seconds for a run)
+bench-cluster: $(CMAKE) $(BUILD)/venv-bench/.done ## HDBSCAN beside scikit-learn and the crate hdbscan (LIMIT=seconds for a run)
 	cargo build --quiet --release -p speaker_core --example cluster_file
 	$(BUILD)/venv-bench/bin/python bench/cluster/run.py $(TARGET)/release/examples/cluster_file $(BUILD)/bench/cluster \
 	    $(if $(LIMIT),--limit $(LIMIT))
