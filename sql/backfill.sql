@@ -43,13 +43,11 @@ DECLARE
 BEGIN
     PERFORM speaker.recover(model_id);
     IF EXISTS (SELECT FROM speaker.embedding_jobs AS j
-               WHERE j.model_id = claim.model_id AND j.status = 'pending' AND j.crashes > 0
-                 AND (j.next_attempt_at IS NULL OR j.next_attempt_at <= now())) THEN
+               WHERE j.model_id = claim.model_id AND j.status = 'pending' AND j.crashes > 0 AND speaker.is_due(j)) THEN
         PERFORM speaker.enter_backfill(alone => true);
         ids := ARRAY(
             SELECT j.segment_id FROM speaker.embedding_jobs AS j
-            WHERE j.model_id = claim.model_id AND j.status = 'pending' AND j.crashes > 0
-              AND (j.next_attempt_at IS NULL OR j.next_attempt_at <= now())
+            WHERE j.model_id = claim.model_id AND j.status = 'pending' AND j.crashes > 0 AND speaker.is_due(j)
             ORDER BY j.crashes, j.segment_id
             LIMIT 1 FOR UPDATE SKIP LOCKED);
         IF ids = '{}' THEN
@@ -61,7 +59,7 @@ BEGIN
         ids := ARRAY(
             SELECT j.segment_id FROM speaker.embedding_jobs AS j
             WHERE j.model_id = claim.model_id AND j.status IN ('pending', 'fail', 'missing_audio') AND j.crashes = 0
-              AND CASE j.status WHEN 'pending' THEN true ELSE j.next_attempt_at <= now() END
+              AND speaker.is_due(j)
               AND (runs IS NULL
                    OR EXISTS (SELECT FROM speaker.segments AS s WHERE s.id = j.segment_id AND s.run_id = ANY (runs)))
             ORDER BY j.segment_id
@@ -75,11 +73,9 @@ BEGIN
     UPDATE speaker.embedding_jobs AS j
     SET status = 'running', lease = claimed, error_code = NULL, error = NULL, next_attempt_at = NULL,
         -- What dies of it is dead as it is now: it is due again once it changes.
-        source_hash = speaker.source_hash(r.sha256, s.start_time, s.end_time)
-    FROM speaker.segments AS s
-    JOIN speaker.runs AS u ON u.id = s.run_id
-    JOIN speaker.recordings AS r ON r.id = u.recording_id
-    WHERE j.model_id = claim.model_id AND j.segment_id = ANY (ids) AND s.id = j.segment_id;
+        source_hash = s.source_hash
+    FROM speaker.segment_sources AS s
+    WHERE j.model_id = claim.model_id AND j.segment_id = ANY (ids) AND s.segment_id = j.segment_id;
     RETURN claimed;
 END
 $$;
@@ -122,12 +118,10 @@ BEGIN
                 SELECT count(*) FILTER (WHERE e.status = 'success') FROM speaker.embed_segments(ARRAY[one], model_id) AS e);
         EXCEPTION WHEN OTHERS THEN
             PERFORM speaker.record(ARRAY[(
-                s.id, speaker.source_hash(r.sha256, s.start_time, s.end_time), NULL, NULL, 'fail', 'unexpected_error',
+                one, s.source_hash, NULL, NULL, 'fail', 'unexpected_error',
                 SQLSTATE || ': ' || SQLERRM)::speaker.outcome], work.model_id, true)
-            FROM speaker.segments AS s
-            JOIN speaker.runs AS u ON u.id = s.run_id
-            JOIN speaker.recordings AS r ON r.id = u.recording_id
-            WHERE s.id = one;
+            FROM speaker.segment_sources AS s
+            WHERE s.segment_id = one;
         END;
     END LOOP;
     server_error := NULL;
@@ -217,7 +211,7 @@ BEGIN
         ids := ARRAY(
             SELECT j.segment_id FROM speaker.embedding_jobs AS j
             WHERE j.model_id = chosen AND j.status IN ('pending', 'fail', 'missing_audio') AND j.crashes = 0
-              AND CASE j.status WHEN 'pending' THEN true ELSE j.next_attempt_at <= now() END
+              AND speaker.is_due(j)
             ORDER BY j.segment_id
             LIMIT max_segments FOR UPDATE SKIP LOCKED);
         EXIT WHEN ids <> '{}' OR speaker.enqueue(chosen) = 0;

@@ -5,6 +5,15 @@ CREATE FUNCTION speaker.source_hash(audio_sha256 bytea, start_s float8, end_s fl
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN sha256(audio_sha256 || float8send(start_s) || float8send(end_s));
 
+CREATE VIEW speaker.segment_sources WITH (security_invoker = true) AS
+SELECT s.id AS segment_id, s.run_id, r.id AS recording_id,
+       num_nonnulls(r.audio, r.audio_lo, r.audio_path) = 1 AS has_audio,
+       speaker.source_hash(r.sha256, s.start_time, s.end_time) AS source_hash
+FROM speaker.segments AS s
+JOIN speaker.runs AS u ON u.id = s.run_id
+JOIN speaker.recordings AS r ON r.id = u.recording_id;
+COMMENT ON VIEW speaker.segment_sources IS 'For each segment what an embedding of it is made from, as a hash of the audio and the bounds (NULL where there never was audio), and whether the audio is there.';
+
 -- The delta rule -------------------------------------------------------------------------------------------------------
 --
 -- An embedding lives as long as what it was made from. A change of the audio or the bounds deletes it and makes the
@@ -19,12 +28,9 @@ BEGIN
         UPDATE speaker.embedding_jobs AS j
         SET status = 'pending', error_code = NULL, error = NULL, attempts = 0, crashes = 0, lease = NULL,
             next_attempt_at = NULL, source_hash = NULL
-        FROM speaker.segments AS s
-        JOIN speaker.runs AS u ON u.id = s.run_id
-        JOIN speaker.recordings AS r ON r.id = u.recording_id
-        WHERE s.id = ANY (segment_ids) AND j.segment_id = s.id AND j.status <> 'pending'
-          AND j.source_hash IS DISTINCT FROM speaker.source_hash(r.sha256, s.start_time, s.end_time)
-          AND r.sha256 IS NOT NULL
+        FROM speaker.segment_sources AS s
+        WHERE s.segment_id = ANY (segment_ids) AND j.segment_id = s.segment_id AND j.status <> 'pending'
+          AND j.source_hash IS DISTINCT FROM s.source_hash AND s.source_hash IS NOT NULL
         RETURNING j.segment_id, j.model_id
     )
     DELETE FROM speaker.embeddings AS e USING stale AS t WHERE (e.segment_id, e.model_id) = (t.segment_id, t.model_id);
@@ -110,8 +116,7 @@ LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
 DECLARE
     ids CONSTANT bigint[] := ARRAY(SELECT o.segment_id FROM unnest(outcomes) AS o);
     recording_ids bigint[] := ARRAY(
-        SELECT DISTINCT u.recording_id FROM speaker.segments AS s JOIN speaker.runs AS u ON u.id = s.run_id
-        WHERE s.id = ANY (ids));
+        SELECT DISTINCT s.recording_id FROM speaker.segment_sources AS s WHERE s.segment_id = ANY (ids));
     locked bigint[];
 BEGIN
     IF patient THEN
@@ -125,16 +130,13 @@ BEGIN
 
     -- A new statement: it sees what those changed that the locks waited for.
     SELECT array_agg(CASE
-               WHEN s.id <> ALL (locked) OR r.id <> ALL (recording_ids)
-                    OR o.source_hash <> speaker.source_hash(r.sha256, s.start_time, s.end_time)
+               WHEN s.segment_id <> ALL (locked) OR s.recording_id <> ALL (recording_ids) OR o.source_hash <> s.source_hash
                THEN (o.segment_id, NULL, NULL, NULL, 'pending', NULL, NULL)::speaker.outcome
                ELSE (o.segment_id, o.source_hash, o.embedding, o.speech_s, o.status, o.error_code, o.error)::speaker.outcome
            END ORDER BY o.segment_id)
     INTO outcomes
     FROM unnest(outcomes) AS o
-    JOIN speaker.segments AS s ON s.id = o.segment_id
-    JOIN speaker.runs AS u ON u.id = s.run_id
-    JOIN speaker.recordings AS r ON r.id = u.recording_id;
+    JOIN speaker.segment_sources AS s ON s.segment_id = o.segment_id;
 
     INSERT INTO speaker.embeddings AS e (segment_id, model_id, embedding, speech_s)
     SELECT o.segment_id, record.model_id, o.embedding, o.speech_s
@@ -177,8 +179,8 @@ DECLARE
     outcomes speaker.outcome[];
 BEGIN
     WITH wanted AS (
-        SELECT s.id, u.recording_id, s.start_time, s.end_time, s.rejected
-        FROM speaker.segments AS s JOIN speaker.runs AS u ON u.id = s.run_id
+        SELECT s.id, o.recording_id, o.has_audio, o.source_hash, s.start_time, s.end_time, s.rejected
+        FROM speaker.segments AS s JOIN speaker.segment_sources AS o ON o.segment_id = s.id
         WHERE s.id = ANY (segment_ids)
     ), sources AS (
         -- The audio itself is not read before extract_recording() asks for it.
@@ -188,7 +190,7 @@ BEGIN
                -- Diarizers run past the end of the file.
                array_agg(least(w.end_time, r.duration_s) ORDER BY w.start_time, w.id) AS ends
         FROM wanted AS w JOIN speaker.recordings AS r ON r.id = w.recording_id
-        WHERE w.rejected IS NULL AND num_nonnulls(r.audio, r.audio_lo, r.audio_path) = 1
+        WHERE w.rejected IS NULL AND w.has_audio
         GROUP BY w.recording_id
     ), extracted AS MATERIALIZED (
         SELECT c.ids[x.ordinal] AS id, x.embedding, x.speech_s, x.error_code, x.error, x.permanent
@@ -198,18 +200,16 @@ BEGIN
     )
     SELECT array_agg((
         w.id,
-        CASE WHEN num_nonnulls(r.audio, r.audio_lo, r.audio_path) = 1
-             THEN speaker.source_hash(r.sha256, w.start_time, w.end_time) END,
+        CASE WHEN w.has_audio THEN w.source_hash END,
         x.embedding, x.speech_s,
         CASE WHEN w.rejected IS NOT NULL THEN 'rejected' WHEN x.id IS NULL OR x.error_code IN ('missing_audio', 'files_forbidden', 'file_path', 'audio_unreadable')
              THEN 'missing_audio'
              WHEN x.error_code IS NULL THEN 'success' WHEN x.permanent THEN 'rejected' ELSE 'fail' END,
         CASE WHEN w.rejected IS NOT NULL THEN 'segment_empty' WHEN x.id IS NULL THEN 'missing_audio' ELSE x.error_code END,
-        CASE WHEN x.id IS NULL THEN coalesce(w.rejected, format('recording %s has no audio', r.id)) ELSE x.error END
+        CASE WHEN x.id IS NULL THEN coalesce(w.rejected, format('recording %s has no audio', w.recording_id)) ELSE x.error END
         )::speaker.outcome ORDER BY w.id)
     INTO outcomes
     FROM wanted AS w
-    JOIN speaker.recordings AS r ON r.id = w.recording_id
     LEFT JOIN extracted AS x ON x.id = w.id;
 
     PERFORM speaker.record(outcomes, model_id, patient);
@@ -270,14 +270,11 @@ BEGIN
     stale := ARRAY(
         SELECT j.segment_id
         FROM speaker.embedding_jobs AS j
-        JOIN speaker.segments AS s ON s.id = j.segment_id
-        JOIN speaker.runs AS u ON u.id = s.run_id
-        JOIN speaker.recordings AS r ON r.id = u.recording_id
+        JOIN speaker.segment_sources AS s ON s.segment_id = j.segment_id
         WHERE j.model_id = enqueue.model_id AND j.status NOT IN ('pending', 'running')
           AND (runs IS NULL OR s.run_id = ANY (runs))
-          AND j.source_hash IS DISTINCT FROM speaker.source_hash(r.sha256, s.start_time, s.end_time)
-          AND r.sha256 IS NOT NULL
-          AND (j.status <> 'missing_audio' OR num_nonnulls(r.audio, r.audio_lo, r.audio_path) = 1)
+          AND j.source_hash IS DISTINCT FROM s.source_hash AND s.source_hash IS NOT NULL
+          AND (j.status <> 'missing_audio' OR s.has_audio)
         ORDER BY j.segment_id);
     PERFORM speaker.forget_stale(stale) WHERE stale <> '{}';
     RETURN added + cardinality(stale);

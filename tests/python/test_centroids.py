@@ -155,27 +155,33 @@ CALLS = [
 ]
 
 
-def test_single_calls_never_deadlock_and_lose_nothing(voices):
+def hammer(voices, call):
+    """Eight sessions that make one call after another for five seconds, and how many calls that were."""
     stop = threading.Event()
-    calls = []
 
     def work():
         with psycopg.connect(voices.as_role, autocommit=True) as connection:
             done = 0
             while not stop.is_set():
-                statement, arguments = random.choice(CALLS)
-                connection.execute(statement, arguments())
-                done += 1
-            calls.append(done)
+                done += call(connection)
+            return done
 
     timer = threading.Timer(5, stop.set)
     timer.start()
     try:
-        together(*[work] * 8)
+        return sum(together(*[work] * 8))
     finally:
         stop.set()
         timer.join()
-    assert sum(calls) > 50
+
+
+def test_single_calls_never_deadlock_and_lose_nothing(voices):
+    def call(connection):
+        statement, arguments = random.choice(CALLS)
+        connection.execute(statement, arguments())
+        return 1
+
+    assert hammer(voices, call) > 50
     assert_exact(voices)
     with psycopg.connect(voices.as_owner) as owner:
         time.sleep(0.1)
@@ -190,8 +196,6 @@ def test_merges_and_labels_never_deadlock(voices):
             "INSERT INTO speaker.cluster_members (clustering_id, segment_id, cluster, probability, outlier_score) "
             "SELECT 1, i, chr(65 + i % 20), 1, 0 FROM generate_series(1, 400) AS i"
         )
-    stop = threading.Event()
-    calls = []
 
     def merge():
         return "SELECT merge_speakers(%s, %s)", [f"Voice {n}" for n in random.sample(range(1, 13), 2)]
@@ -204,24 +208,13 @@ def test_merges_and_labels_never_deadlock(voices):
         return "SELECT speaker.assign(array_agg(id), array_agg(NULL::bigint), 'manual') FROM speaker.segments WHERE id %% 10 = %s", [
             random.randint(0, 9)]
 
-    def work():
-        with psycopg.connect(voices.as_role, autocommit=True) as connection:
-            done = 0
-            while not stop.is_set():
-                try:
-                    connection.execute(*random.choices([merge, label, unlabel], [1, 4, 1])[0]())
-                    done += 1
-                except psycopg.errors.NoDataFound:
-                    # Merged away, before the next label makes it anew.
-                    pass
-            calls.append(done)
+    def call(connection):
+        try:
+            connection.execute(*random.choices([merge, label, unlabel], [1, 4, 1])[0]())
+            return 1
+        except psycopg.errors.NoDataFound:
+            # Merged away, before the next label makes it anew.
+            return 0
 
-    timer = threading.Timer(5, stop.set)
-    timer.start()
-    try:
-        together(*[work] * 8)
-    finally:
-        stop.set()
-        timer.join()
-    assert sum(calls) > 50
+    assert hammer(voices, call) > 50
     assert_exact(voices)
