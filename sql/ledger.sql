@@ -170,6 +170,27 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION speaker.audio_of_segments(segment_ids bigint[])
+RETURNS TABLE (segment_ids bigint[], starts float8[], ends float8[], audio bytea, audio_lo oid, audio_path text)
+LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
+    -- The audio itself is not read before extract_segments() decodes it.
+    SELECT w.ids, w.starts, w.ends, r.audio, r.audio_lo, r.audio_path
+    FROM (SELECT o.recording_id,
+                 array_agg(s.id ORDER BY s.start_time, s.id) AS ids,
+                 array_agg(s.start_time ORDER BY s.start_time, s.id) AS starts,
+                 -- Diarizers run past the end of the file.
+                 array_agg(least(s.end_time, r.duration_s) ORDER BY s.start_time, s.id) AS ends
+          FROM speaker.segments AS s
+          JOIN speaker.segment_sources AS o ON o.segment_id = s.id
+          JOIN speaker.recordings AS r ON r.id = o.recording_id
+          WHERE s.id = ANY (audio_of_segments.segment_ids) AND s.rejected IS NULL AND o.has_audio
+          GROUP BY o.recording_id) AS w
+    JOIN speaker.recordings AS r ON r.id = w.recording_id
+    ORDER BY r.id
+$$;
+COMMENT ON FUNCTION speaker.audio_of_segments(bigint[]) IS
+    'Where the audio of these segments is: a row for each recording that has any, with the bounds in order of time.';
+
 CREATE FUNCTION speaker.embed_segments(segment_ids bigint[], model_id int, patient boolean DEFAULT true)
 RETURNS TABLE (segment_id bigint, status text, error_code text, error text)
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
@@ -178,39 +199,21 @@ DECLARE
     m CONSTANT speaker.models := speaker.check_model(model_id);
     outcomes speaker.outcome[];
 BEGIN
-    WITH wanted AS (
-        SELECT s.id, o.recording_id, o.has_audio, o.source_hash, s.start_time, s.end_time, s.rejected
-        FROM speaker.segments AS s JOIN speaker.segment_sources AS o ON o.segment_id = s.id
-        WHERE s.id = ANY (segment_ids)
-    ), sources AS (
-        -- The audio itself is not read before extract_recording() asks for it.
-        SELECT w.recording_id,
-               array_agg(w.id ORDER BY w.start_time, w.id) AS ids,
-               array_agg(w.start_time ORDER BY w.start_time, w.id) AS starts,
-               -- Diarizers run past the end of the file.
-               array_agg(least(w.end_time, r.duration_s) ORDER BY w.start_time, w.id) AS ends
-        FROM wanted AS w JOIN speaker.recordings AS r ON r.id = w.recording_id
-        WHERE w.rejected IS NULL AND w.has_audio
-        GROUP BY w.recording_id
-    ), extracted AS MATERIALIZED (
-        SELECT c.ids[x.ordinal] AS id, x.embedding, x.speech_s, x.error_code, x.error, x.permanent
-        FROM sources AS c
-        JOIN speaker.recordings AS r ON r.id = c.recording_id,
-             LATERAL speaker.extract_recording(r.audio, r.audio_lo, r.audio_path, c.starts, c.ends, m.name) AS x
-    )
     SELECT array_agg((
         w.id,
         CASE WHEN w.has_audio THEN w.source_hash END,
         x.embedding, x.speech_s,
-        CASE WHEN w.rejected IS NOT NULL THEN 'rejected' WHEN x.id IS NULL OR x.error_code IN ('missing_audio', 'files_forbidden', 'file_path', 'audio_unreadable')
+        CASE WHEN w.rejected IS NOT NULL THEN 'rejected' WHEN x.segment_id IS NULL OR x.error_code IN ('missing_audio', 'files_forbidden', 'file_path', 'audio_unreadable')
              THEN 'missing_audio'
              WHEN x.error_code IS NULL THEN 'success' WHEN x.permanent THEN 'rejected' ELSE 'fail' END,
-        CASE WHEN w.rejected IS NOT NULL THEN 'segment_empty' WHEN x.id IS NULL THEN 'missing_audio' ELSE x.error_code END,
-        CASE WHEN x.id IS NULL THEN coalesce(w.rejected, format('recording %s has no audio', w.recording_id)) ELSE x.error END
+        CASE WHEN w.rejected IS NOT NULL THEN 'segment_empty' WHEN x.segment_id IS NULL THEN 'missing_audio' ELSE x.error_code END,
+        CASE WHEN x.segment_id IS NULL THEN coalesce(w.rejected, format('recording %s has no audio', w.recording_id)) ELSE x.error END
         )::speaker.outcome ORDER BY w.id)
     INTO outcomes
-    FROM wanted AS w
-    LEFT JOIN extracted AS x ON x.id = w.id;
+    FROM (SELECT s.id, s.rejected, o.recording_id, o.has_audio, o.source_hash
+          FROM speaker.segments AS s JOIN speaker.segment_sources AS o ON o.segment_id = s.id
+          WHERE s.id = ANY (segment_ids)) AS w
+    LEFT JOIN speaker.extract_segments(segment_ids, m.name) AS x ON x.segment_id = w.id;
 
     PERFORM speaker.record(outcomes, model_id, patient);
     RETURN QUERY

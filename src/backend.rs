@@ -44,86 +44,104 @@ pub fn with_model<T>(name: Option<&str>, work: impl FnOnce(&mut Model) -> Result
 /// What became of one span.
 pub type Outcome = Result<Embedded, Report>;
 
-/// Embeds spans of one recording, which is decoded once. `sink` hears of each span once, in any order. An error of the
-/// whole recording is the outcome of every span that it hits; an error of the model or an interrupt ends the call.
-pub fn embed_all(
-    audio: &Audio,
-    spans: &[Result<Span, SpanError>],
-    model: Option<&str>,
-    mut sink: impl FnMut(usize, Outcome),
-) -> Result<(), Report> {
-    let mut open = vec![true; spans.len()];
-    let mut answer = |position: usize, outcome: Outcome| {
-        open[position] = false;
-        sink(position, outcome);
-    };
-    let mut positions = Vec::new();
-    let mut wanted = Vec::new();
-    for (position, span) in spans.iter().enumerate() {
-        match span {
-            Ok(span) => {
-                positions.push(position);
-                wanted.push(*span);
-            }
-            Err(error) => answer(position, Err((*error).into())),
-        }
-    }
+/// An extraction under way: recordings come one by one, each is decoded once, and batches of windows are filled across
+/// them.
+pub struct Extraction<'m> {
+    embedder: Embedder<'m>,
+    /// Of all spans so far; `None` has no answer yet.
+    outcomes: Vec<Option<Outcome>>,
+}
 
-    let interrupts = Interrupts::default();
-    let check = || interrupts.check();
-    let source = audio.open(&interrupts);
-    interrupts.rethrow();
-    let source = match source {
-        Ok(source) => source,
-        Err(error) => {
-            positions.into_iter().for_each(|position| sink(position, Err(error.clone())));
-            return Ok(());
+/// Embeds what `recordings` gives to the extraction, and answers the outcome of each span in that order.
+pub fn embed_all(
+    model: Option<&str>,
+    recordings: impl FnOnce(&mut Extraction) -> Result<(), Report>,
+) -> Result<Vec<Outcome>, Report> {
+    with_model(model, |model| {
+        let embedder = Embedder::new(model, settings::min_speech());
+        let mut extraction = Extraction { embedder, outcomes: Vec::new() };
+        recordings(&mut extraction)?;
+        extraction.finish()
+    })
+}
+
+impl Extraction<'_> {
+    /// Takes a recording. An error of the whole of it is the outcome of every span that it hits; an error of the model
+    /// or an interrupt ends the extraction.
+    pub fn take(&mut self, audio: &Audio, spans: &[Result<Span, SpanError>]) -> Result<(), Report> {
+        let first = self.outcomes.len();
+        let mut wanted = Vec::new();
+        let mut places = Vec::new();
+        for (place, span) in (first..).zip(spans) {
+            match span {
+                Ok(span) => {
+                    wanted.push(*span);
+                    places.push(place);
+                    self.outcomes.push(None);
+                }
+                Err(error) => self.outcomes.push(Some(Err((*error).into()))),
+            }
         }
-    };
-    let decoded = with_model(model, |model| {
-        let mut embedder = Embedder::new(model, settings::min_speech());
+
+        let interrupts = Interrupts::default();
+        let check = || interrupts.check();
+        let Self { embedder, outcomes } = self;
+        // Spans that got their samples, or an error instead.
+        let mut reached = vec![false; places.len()];
         let mut failed = None;
-        let decoded = audio::decode_spans(source, &wanted, &settings::audio_limits(), &check, &mut |index, samples| {
-            let embedded = match samples {
-                Ok(samples) => embedder.push(positions[index], &samples, &check, &mut |position, outcome| {
-                    answer(position, outcome.map_err(Report::from));
-                }),
-                Err(error) => {
-                    answer(positions[index], Err(error.into()));
-                    Ok(())
+        let decoded = audio.open(&interrupts).and_then(|source| {
+            let mut sink = |index: usize, samples: Result<Mono16k, SpanError>| {
+                reached[index] = true;
+                let place = places[index];
+                let pushed = match samples {
+                    Ok(samples) => embedder.push(place, &samples, &check, &mut |place, outcome| {
+                        outcomes[place] = Some(outcome.map_err(Report::from));
+                    }),
+                    Err(error) => {
+                        outcomes[place] = Some(Err(error.into()));
+                        Ok(())
+                    }
+                };
+                match pushed {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(error) => {
+                        failed = Some(error);
+                        ControlFlow::Break(())
+                    }
                 }
             };
-            match embedded {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(error) => {
-                    failed = Some(error);
-                    ControlFlow::Break(())
-                }
-            }
+            Ok(audio::decode_spans(source, &wanted, &settings::audio_limits(), &check, &mut sink)?)
         });
-        let finished = match failed {
-            Some(error) => Err(error),
-            None => embedder.finish(&check, &mut |position, outcome| answer(position, outcome.map_err(Report::from))),
-        };
         interrupts.rethrow();
-        finished?;
-        Ok(decoded)
-    })?;
-    if let Err(error) = decoded {
-        for (position, open) in open.iter().enumerate() {
-            if *open {
-                sink(position, Err(error.clone().into()));
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
+        if let Err(error) = decoded {
+            for (place, _) in places.iter().zip(reached).filter(|(_, reached)| !reached) {
+                outcomes[*place] = Some(Err(error.clone()));
             }
         }
+        Ok(())
     }
-    Ok(())
+
+    /// Runs what waits for a batch.
+    fn finish(self) -> Result<Vec<Outcome>, Report> {
+        let Self { embedder, mut outcomes } = self;
+        let interrupts = Interrupts::default();
+        let finished = embedder.finish(&|| interrupts.check(), &mut |place, outcome| {
+            outcomes[place] = Some(outcome.map_err(Report::from));
+        });
+        interrupts.rethrow();
+        finished?;
+        Ok(outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| Err(AudioError::NoSamples.into()))).collect())
+    }
 }
 
 /// Embeds one span.
 pub fn embed_one(audio: &Audio, span: Span, model: Option<&str>) -> Result<UnitEmbedding, Report> {
-    let mut answer = None;
-    embed_all(audio, &[Ok(span)], model, |_, outcome| answer = Some(outcome))?;
-    Ok(answer.unwrap_or(Err(AudioError::NoSamples.into()))?.embedding)
+    let outcomes = embed_all(model, |extraction| extraction.take(audio, &[Ok(span)]))?;
+    let [outcome] = <[Outcome; 1]>::try_from(outcomes).expect("one span has one outcome");
+    Ok(outcome?.embedding)
 }
 
 /// Decodes one span.

@@ -45,7 +45,7 @@ extension_sql_file!(
         "centroids",
         api::settings::speaker::max_attempts,
         api::settings::speaker::retry_delay_s,
-        api::embedding::speaker::extract_recording
+        api::embedding::speaker::extract_segments
     ]
 );
 extension_sql_file!("../sql/backfill.sql", name = "backfill", requires = ["ledger", api::lease::speaker::lease_class]);

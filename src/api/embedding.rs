@@ -1,27 +1,14 @@
 //! Audio to embeddings.
 
 use pgrx::prelude::*;
-use speaker_core::audio::Span;
+use pgrx::spi::{self, SpiClient};
+use speaker_core::audio::{Span, SpanError};
 use speaker_onnx::Embedded;
 
-use crate::backend;
+use crate::backend::{self, Outcome};
 use crate::datum::Vector;
 use crate::error::{raise, Report, SqlError};
 use crate::source::{Audio, Bytea};
-
-// Not strict: NULL audio gives NULL, NULL start and end mean the bounds of the recording, NULL model the default one.
-/// A row per span: an embedding, or an error and whether it lasts.
-type Rows = TableIterator<
-    'static,
-    (
-        name!(ordinal, i32),
-        name!(embedding, Option<Vector>),
-        name!(speech_s, Option<f64>),
-        name!(error_code, Option<&'static str>),
-        name!(error, Option<String>),
-        name!(permanent, Option<bool>),
-    ),
->;
 
 // Not strict: NULL audio gives NULL, NULL start and end mean the bounds of the recording, NULL model the default one.
 #[pg_extern(stable, parallel_safe, cost = 100000)]
@@ -56,9 +43,14 @@ fn extract_speaker_embeddings(
         name!(permanent, Option<bool>),
     ),
 > {
-    raise(|| match audio {
-        Some(audio) => embed(&Audio::Bytea(audio), starts, ends, model),
-        None => Ok(TableIterator::empty()),
+    raise(|| {
+        let Some(audio) = audio else { return Ok(TableIterator::empty()) };
+        let spans = spans(starts, ends)?;
+        let outcomes = backend::embed_all(model, |extraction| extraction.take(&Audio::Bytea(audio), &spans))?;
+        Ok(TableIterator::new((1..).zip(outcomes).map(|(ordinal, outcome)| {
+            let Columns { embedding, speech_s, error_code, error, permanent } = outcome.into();
+            (ordinal, embedding, speech_s, error_code, error, permanent)
+        })))
     })
 }
 
@@ -66,19 +58,15 @@ fn extract_speaker_embeddings(
 pub mod speaker {
     use super::*;
 
-    #[pg_extern(stable, parallel_safe, cost = 1000000)]
+    #[pg_extern(stable, cost = 1000000)]
     #[allow(clippy::type_complexity, reason = "pgrx reads the columns of the row from the type")]
-    pub fn extract_recording(
-        audio: Option<Bytea>,
-        audio_lo: Option<pg_sys::Oid>,
-        audio_path: Option<String>,
-        starts: Option<Array<f64>>,
-        ends: Option<Array<f64>>,
+    pub fn extract_segments(
+        segment_ids: Vec<Option<i64>>,
         model: &str,
     ) -> TableIterator<
         'static,
         (
-            name!(ordinal, i32),
+            name!(segment_id, i64),
             name!(embedding, Option<Vector>),
             name!(speech_s, Option<f64>),
             name!(error_code, Option<&'static str>),
@@ -87,9 +75,17 @@ pub mod speaker {
         ),
     > {
         raise(|| {
-            let audio = Audio::of_recording(audio, audio_lo, audio_path)
-                .ok_or(SqlError::AudioMissing { what: "the recording's audio".to_owned() })?;
-            embed(&audio, starts, ends, Some(model))
+            Spi::connect(|client| {
+                let recordings = recordings(client, segment_ids).expect("the query fits its columns");
+                let outcomes = backend::embed_all(Some(model), |extraction| {
+                    recordings.iter().try_for_each(|recording| extraction.take(&recording.audio, &recording.spans))
+                })?;
+                let ids = recordings.into_iter().flat_map(|recording| recording.segment_ids);
+                Ok(TableIterator::new(ids.zip(outcomes).map(|(id, outcome)| {
+                    let Columns { embedding, speech_s, error_code, error, permanent } = outcome.into();
+                    (id, embedding, speech_s, error_code, error, permanent)
+                })))
+            })
         })
     }
 
@@ -99,35 +95,68 @@ pub mod speaker {
     }
 }
 
-fn embed(
-    audio: &Audio,
-    starts: Option<Array<f64>>,
-    ends: Option<Array<f64>>,
-    model: Option<&str>,
-) -> Result<Rows, Report> {
+/// A recording, and what of it is wanted. Its audio is there as long as the query's connection.
+struct Recording {
+    segment_ids: Vec<i64>,
+    spans: Vec<Result<Span, SpanError>>,
+    audio: Audio,
+}
+
+/// The recordings of these segments, as far as they have audio.
+fn recordings(client: &SpiClient, segment_ids: Vec<Option<i64>>) -> spi::Result<Vec<Recording>> {
+    let query = "SELECT segment_ids, starts, ends, audio, audio_lo, audio_path FROM speaker.audio_of_segments($1)";
+    let mut rows = client.select(query, None, &[segment_ids.into()])?;
+    let mut recordings = Vec::new();
+    while rows.next().is_some() {
+        let [starts, ends] = [2, 3].map(|column| rows.get::<Vec<Option<f64>>>(column));
+        let spans = starts?.into_iter().flatten().zip(ends?.into_iter().flatten());
+        if let Some(audio) = Audio::of_recording(rows.get(4)?, rows.get(5)?, rows.get(6)?) {
+            recordings.push(Recording {
+                segment_ids: rows.get(1)?.unwrap_or_default(),
+                spans: spans.map(|(start, end)| Span::new(start, end)).collect(),
+                audio,
+            });
+        }
+    }
+    Ok(recordings)
+}
+
+fn spans(starts: Option<Array<f64>>, ends: Option<Array<f64>>) -> Result<Vec<Result<Span, SpanError>>, Report> {
     let starts = starts.ok_or(SqlError::Null { argument: "starts" })?;
     let ends = ends.ok_or(SqlError::Null { argument: "ends" })?;
     if starts.len() != ends.len() {
         return Err(SqlError::Lengths { starts: starts.len(), ends: ends.len() }.into());
     }
-    let spans: Vec<_> = starts.iter().zip(ends.iter()).map(|(start, end)| Span::new(start, end)).collect();
-    let mut outcomes = Vec::with_capacity(spans.len());
-    backend::embed_all(audio, &spans, model, |ordinal, outcome| {
-        outcomes.push((ordinal, outcome));
-    })?;
-    outcomes.sort_by_key(|(ordinal, _)| *ordinal);
-    Ok(TableIterator::new(outcomes.into_iter().map(|(ordinal, outcome)| {
-        let ordinal = ordinal as i32 + 1;
+    Ok(starts.iter().zip(ends.iter()).map(|(start, end)| Span::new(start, end)).collect())
+}
+
+/// An embedding, or an error and whether it lasts.
+#[derive(Default)]
+struct Columns {
+    embedding: Option<Vector>,
+    speech_s: Option<f64>,
+    error_code: Option<&'static str>,
+    error: Option<String>,
+    permanent: Option<bool>,
+}
+
+impl From<Outcome> for Columns {
+    fn from(outcome: Outcome) -> Self {
         match outcome {
             Ok(Embedded { embedding, speech_s }) => {
-                (ordinal, Some(Vector::new(embedding.into_vec())), Some(speech_s), None, None, None)
+                Self { embedding: Some(Vector::new(embedding.into_vec())), speech_s: Some(speech_s), ..Self::default() }
             }
             Err(report) => {
                 let code = report.code();
-                (ordinal, None, None, Some(code.code), Some(report.to_string()), Some(code.permanent))
+                Self {
+                    error_code: Some(code.code),
+                    error: Some(report.to_string()),
+                    permanent: Some(code.permanent),
+                    ..Self::default()
+                }
             }
         }
-    })))
+    }
 }
 
 extension_sql!(

@@ -155,6 +155,23 @@ def test_one_error_of_a_batch_is_its_own(due):
     assert (segment, code, error, attempts, waits) == (30, "unexpected_error", "P0001: not this one", 1, True)
 
 
+def test_a_recording_that_breaks_off_spoils_none_of_its_batch(due):
+    """Windows of several recordings run together, and the second of the four has lost its second half."""
+    with psycopg.connect(due.as_owner, autocommit=True) as owner:
+        owner.execute("UPDATE speaker.recordings SET audio = substring(audio FOR length(audio) / 2) WHERE id = 2")
+        (embedded, failed, remaining), _ = backfill(due)
+        assert (embedded + failed, remaining) == (96, 0) and 0 < failed < 24
+        [(compared, worst)] = owner.execute(
+            """SELECT count(*), max(e.embedding <=> extract_speaker_embedding(r.audio, s.start_time, s.end_time))
+               FROM speaker.embeddings AS e
+               JOIN speaker.segments AS s ON s.id = e.segment_id
+               JOIN speaker.runs AS u ON u.id = s.run_id
+               JOIN speaker.recordings AS r ON r.id = u.recording_id"""
+        ).fetchall()
+        assert compared == embedded and worst < 1e-6
+        assert owner.execute("SELECT array_agg(DISTINCT recording) FROM speaker.embedding_failures").fetchone() == (["meeting 1"],)
+
+
 def test_a_model_that_is_missing_blames_no_segment(due):
     with psycopg.connect(due.as_owner, autocommit=True) as owner:
         owner.execute("SET speaker.model_dir = '/nowhere'")
