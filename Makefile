@@ -130,13 +130,8 @@ $(BUILD)/venv-bench/.done: bench/requirements.txt
 	$(BUILD)/venv-bench/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	touch $@
 
-$(BUILD)/venv-bench-knn/.done: bench/knn/requirements.txt $(VENV)/.done
-	python3 -m venv $(BUILD)/venv-bench-knn
-	$(BUILD)/venv-bench-knn/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
-	touch $@
-
-bench-knn: start $(BUILD)/venv-bench-knn/.done ## Search among a million embeddings (4 GB of disk, cleaned up)
-	@$(BUILD)/venv-bench-knn/bin/python bench/knn/bench.py "$$($(SERVER) conninfo)" bench/knn
+bench-knn: start $(BUILD)/venv-bench/.done ## Search among a million embeddings (4 GB of disk, cleaned up)
+	@$(BUILD)/venv-bench/bin/python bench/knn/run.py "$$($(SERVER) conninfo)"
 
 bench-load: start ## 50 sessions at once (SECONDS=120)
 	@$(VENV)/bin/python bench/load/run.py $(PG_INSTALL)/bin "$$($(SERVER) conninfo)" fixtures $(or $(SECONDS),120)

@@ -36,28 +36,24 @@ def machine():
     }
 
 
-def write_json(path, results):
-    Path(path).write_text(json.dumps(results, indent=1) + "\n")
-
-
 def table(header, rows):
     """As Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "".join("| " + " | ".join(str(cell) for cell in line) + " |\n" for line in lines)
 
 
-def fill_section(name, text):
-    """Puts text into README.md's section of that name."""
+def publish(name, machine, text, figures, results):
+    """Writes NAME/results.json and README.md's section, and prints the figures last, one `key=value` a line."""
+    (HERE / name / "results.json").write_text(
+        json.dumps({"machine": machine, "figures": figures, **results}, indent=1) + "\n")
     readme = HERE / "README.md"
     before, rest = readme.read_text().split(f"<!-- {name} -->\n")
     _, after = rest.split(f"<!-- /{name} -->\n")
-    readme.write_text(f"{before}<!-- {name} -->\n{text}<!-- /{name} -->\n{after}")
-
-
-def print_figures(figures):
-    """One `key=value` a line, as the last thing printed."""
-    for key, value in figures.items():
-        print(f"{key}={value}")
+    about = ", ".join(f"{key} {value}" for key, value in machine.items())
+    lines = [f"{key}={value}" for key, value in figures.items()]
+    block = "".join(f"    {line}\n" for line in lines)
+    readme.write_text(f"{before}<!-- {name} -->\n{about}.\n\n{text}\n{block}<!-- /{name} -->\n{after}")
+    print("\n".join(lines))
 
 
 COLOURS = ["#0b6e4f", "#c8553d", "#3d5a98", "#8a6d1f", "#7a3b82", "#555555"]

@@ -164,8 +164,7 @@ def main():
                 for name in CONTESTANTS if name.startswith("scikit-learn") for n in SIZES[:2]}
     compared = {key: differences for key, differences in compared.items() if differences}
     figures = summary(bench, compared, all_cores)
-    write(bench, machine, compared, figures)
-    report.print_figures(figures)
+    publish(bench, machine, compared, figures)
 
 
 def summary(bench, compared, threads):
@@ -194,17 +193,8 @@ def summary(bench, compared, threads):
     }
 
 
-def write(bench, machine, compared, figures):
+def publish(bench, machine, compared, figures):
     threads = machine["cores"]
-    report.write_json(HERE / "results.json", {
-        "machine": machine,
-        "figures": figures,
-        "runs": [{"who": name, "n": n, "threads": with_threads, **run}
-                 for (name, n, with_threads), run in bench.runs.items()],
-        "left_out": [{"who": name, "n": n, "threads": with_threads, "why": why}
-                     for (name, n, with_threads), why in bench.left_out.items()],
-        "differences": [{"who": name, "n": n, **differences} for (name, n), differences in compared.items()],
-    })
     series = {name: [(n, bench.runs[name, n, threads]["seconds"]) for n in SIZES if (name, n, threads) in bench.runs]
               for name in CONTESTANTS if not name.endswith("sort")}
     report.plot_log_log(HERE / "time.svg", f"HDBSCAN of n vectors, {data.DIM} dimensions, {threads} cores", "n",
@@ -222,9 +212,13 @@ def write(bench, machine, compared, figures):
         ["compared with", "n", "other label", "other cluster, whatever its number", "largest difference of a probability"],
         [[name, f"{n:,}", found["labels"], found["members"], f"{found['probability']:.1e}"]
          for (name, n), found in compared.items()])
-    about = ", ".join(f"{key} {value}" for key, value in machine.items())
-    lines = "".join(f"    {key}={value}\n" for key, value in figures.items())
-    report.fill_section("cluster", f"{about}.\n\n{times}\n![time against n](cluster/time.svg)\n\n{differences}\n{lines}")
+    report.publish("cluster", machine, f"{times}\n![time against n](cluster/time.svg)\n\n{differences}", figures, {
+        "runs": [{"who": name, "n": n, "threads": with_threads, **run}
+                 for (name, n, with_threads), run in bench.runs.items()],
+        "left_out": [{"who": name, "n": n, "threads": with_threads, "why": why}
+                     for (name, n, with_threads), why in bench.left_out.items()],
+        "differences": [{"who": name, "n": n, **differences} for (name, n), differences in compared.items()],
+    })
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ def main():
             }
         finally:
             admin.execute(f"DROP DATABASE {DATABASE} WITH (FORCE)")
-    write(results)
+    publish(results)
 
 
 def fill(conninfo, files):
@@ -234,7 +234,7 @@ def sessions(conninfo):
     return {name: [round(value, 2) for value in values] for name, values in found.items()}
 
 
-def write(results):
+def publish(results):
     seconds = results["throughput"]["seconds"]
 
     def ratio(over, under, column):
@@ -264,14 +264,9 @@ def write(results):
         "private_mb_per_backend": round(max(results["sessions"]["private_mb"]), 1),
     }
     machine = {**report.machine(), **{name: version(name) for name in ("resemblyzer", "torch", "librosa", "numpy")}}
-    report.write_json(HERE / "results.json", {"machine": machine, "figures": figures, **results})
     rows = [[name, *(f"{statistics.median(column):.2f} s" for column in zip(*pairs))] for name, pairs in seconds.items()]
-    table = report.table(["", "time", "processor time"], rows)
-    about = ", ".join(f"{key} {value}" for key, value in machine.items())
-    lines = "".join(f"    {key}={value}\n" for key, value in figures.items())
-    report.fill_section("extract", f"{about}; {results['setting']['files']} files, {results['throughput']['windows']} "
-                                   f"windows, medians of {ROUNDS} rounds.\n\n{table}\n{lines}")
-    report.print_figures(figures)
+    about = f"{results['setting']['files']} files, {results['throughput']['windows']} windows, medians of {ROUNDS} rounds."
+    report.publish("extract", machine, f"{about}\n\n{report.table(['', 'time', 'processor time'], rows)}", figures, results)
 
 
 def say(what):

@@ -1,7 +1,7 @@
 """Many sessions at once: run.py BIN CONNINFO FIXTURES SECONDS.
 
 50 connections label, take labels back, identify, search, import and ingest, each call a transaction. At the end the means
-must be those that rebuild_speaker_centroids() makes. The figures come last, one key=value a line.
+must be those that rebuild_speaker_centroids() makes.
 """
 
 import base64
@@ -14,6 +14,9 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+import report  # noqa: E402
+
 DATABASE = "pg_speaker_bench_load"
 CONNECTIONS = 50
 # Calls of each kind in a hundred.
@@ -40,20 +43,27 @@ def main():
         with tempfile.TemporaryDirectory() as folder:
             operations, errors = load.run(folder, seconds)
         deadlocks = load.psql(DATABASE, "-c", "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+        version = load.psql(DATABASE, "-c", "SHOW server_version")
         wrong, drift = load.psql(DATABASE, "-c", WRONG).splitlines()[-1].split("|")
     finally:
         load.psql("postgres", "-c", f"DROP DATABASE {DATABASE} WITH (FORCE)")
 
-    for name, times in operations.items():
-        cuts = statistics.quantiles(times, n=100)
-        print(f"{name}_calls={len(times)}\n{name}_p50_ms={cuts[49] / 1000:.1f}\n{name}_p99_ms={cuts[98] / 1000:.1f}")
-    print(f"seconds={seconds}")
-    print(f"connections={CONNECTIONS}")
-    print(f"ops={sum(len(times) for times in operations.values())}")
-    print(f"errors={errors}")
-    print(f"max_drift={float(drift):.2e}")
-    print(f"lost_updates={wrong}")
-    print(f"deadlocks_single_call={deadlocks}")
+    quantiles = {name: statistics.quantiles(times, n=100) for name, times in operations.items()}
+    rows = [[name, len(times), *(f"{quantiles[name][percent - 1] / 1000:.1f} ms" for percent in (50, 90, 99))]
+            for name, times in operations.items()]
+    figures = {f"{name}_p{percent}_ms": round(cuts[percent - 1] / 1000, 1)
+               for name, cuts in quantiles.items() for percent in (50, 99)}
+    figures |= {
+        "seconds": seconds,
+        "connections": CONNECTIONS,
+        "ops": sum(map(len, operations.values())),
+        "errors": errors,
+        "max_drift": f"{float(drift):.2e}",
+        "lost_updates": wrong,
+        "deadlocks_single_call": deadlocks,
+    }
+    report.publish("load", {**report.machine(), "PostgreSQL": version}, report.table(["call", "times", "p50", "p90", "p99"], rows),
+                   figures, {"weights": WEIGHTS})
 
 
 class Load:

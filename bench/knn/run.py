@@ -1,14 +1,12 @@
-"""Search at the size of a million embeddings: bench.py CONNINFO OUT.
+"""Search at the size of a million embeddings, and at smaller ones: run.py CONNINFO.
 
-Fills a database of its own (about 4 GB, dropped at the end), measures and checks, and writes OUT/results.{json,md,svg}.
-The figures come last, one key=value a line.
+Each size has a database of its own (4 GB for the largest), which is dropped when it is done.
 """
 
-import json
 import statistics
-import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +15,14 @@ from psycopg.conninfo import make_conninfo
 
 import data
 
-EMBEDDINGS, SPEAKERS, UNKNOWN = 1_000_000, 10_000, 5_000
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+import report  # noqa: E402
+
+SIZES = 1_000, 10_000, 100_000, 1_000_000
+PER_SPEAKER = 100
+# One embedding in so many belongs to nobody yet.
+UNKNOWN = 200
 DATABASE = "pg_speaker_bench_knn"
 # What applications have today: one flat table, and an average over all of it.
 NAIVE = """SELECT speaker_id, AVG(embedding <=> %s::vector) FROM flat WHERE speaker_id IS NOT NULL
@@ -26,56 +31,69 @@ OURS = "SELECT speaker_id, distance FROM speaker_knn(%s::vector, 5)"
 
 
 def main():
-    server, out = sys.argv[1:]
+    server, = sys.argv[1:]
+    times = {}
     with psycopg.connect(server, dbname="postgres", autocommit=True) as admin:
-        admin.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
-        admin.execute(f"CREATE DATABASE {DATABASE}")
-        try:
-            with psycopg.connect(server, dbname=DATABASE, autocommit=True) as connection:
-                results = measure(connection, make_conninfo(server, dbname=DATABASE))
-        finally:
-            admin.execute(f"DROP DATABASE {DATABASE} WITH (FORCE)")
-    write(results, Path(out))
-    for name, value in results["figures"].items():
-        print(f"{name}={value}")
+        for size in SIZES:
+            admin.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
+            admin.execute(f"CREATE DATABASE {DATABASE}")
+            try:
+                with psycopg.connect(server, dbname=DATABASE, autocommit=True) as connection:
+                    voices = Voices(size)
+                    say(f"{size:,} embeddings: filling the database")
+                    fill(connection, voices)
+                    say("timing the flat table and speaker_knn")
+                    times[size] = race(connection, voices)
+                    if size == SIZES[-1]:
+                        others = examine(connection, make_conninfo(server, dbname=DATABASE), voices)
+                        server_versions = dict(connection.execute(
+                            """SELECT 'PostgreSQL', current_setting('server_version')
+                               UNION ALL SELECT extname, extversion FROM pg_extension WHERE extname IN ('vector', 'pg_speaker')"""))
+            finally:
+                admin.execute(f"DROP DATABASE {DATABASE} WITH (FORCE)")
+    machine = {**report.machine(), "numpy": version("numpy"), **server_versions}
+    publish(machine, times, figures(times[SIZES[-1]], others))
 
 
-def measure(connection, conninfo):
-    generator = np.random.default_rng(data.SEED)
-    say("making voices")
-    vectors, owner = data.voices(SPEAKERS, EMBEDDINGS, generator)
-    queries = data.around(vectors[generator.choice(EMBEDDINGS, 200, replace=False)], generator)
-    say("filling the database")
-    fill(connection, vectors, owner)
-    versions = connection.execute(
-        "SELECT current_setting('server_version'), string_agg(extname || ' ' || extversion, ', ' ORDER BY extname) FROM pg_extension"
-    ).fetchone()
+class Voices:
+    """Embeddings, the speaker (from 0) of each, and embeddings to search with."""
 
-    say("timing the flat table and speaker_knn")
-    timed = {"naive": [], "naive, one process": [], "speaker_knn": []}
-    for round_ in range(7):
-        query = text(queries[round_])
-        timed["naive"].append(clock(connection, NAIVE, query))
+    def __init__(self, size):
+        generator = np.random.default_rng(data.SEED)
+        self.size, self.speakers, self.known = size, size // PER_SPEAKER, size - size // UNKNOWN
+        self.vectors, self.owner = data.voices(self.speakers, size, generator)
+        self.queries = data.around(self.vectors[generator.choice(size, 200, replace=False)], generator)
+
+
+def race(connection, voices):
+    """Seconds of each call, in turns."""
+    times = {"average over the flat table": [], "the same, one process": [], "speaker_knn": []}
+    naive, one_process, ours = times.values()
+    for query in map(text, voices.queries[:7]):
+        naive.append(clock(connection, NAIVE, query))
         connection.execute("SET max_parallel_workers_per_gather = 0")
-        timed["naive, one process"].append(clock(connection, NAIVE, query))
+        one_process.append(clock(connection, NAIVE, query))
         connection.execute("RESET max_parallel_workers_per_gather")
         # The first reads into the cache what the others pushed out of it.
         clock(connection, OURS, query)
-        timed["speaker_knn"] += [clock(connection, OURS, text(q)) for q in queries[:50]]
-    naive, one_process, ours = (statistics.median(times) for times in timed.values())
-    difference, order = compare(connection, queries[:10])
+        ours += [clock(connection, OURS, text(other)) for other in voices.queries[:50]]
+    return times
 
+
+def examine(connection, conninfo, voices):
+    """Exactness, before and after many labels, identification of a run, and search for segments."""
+    difference, order = compare(connection, voices.queries[:10])
     say("labelling 10,000 times without a vacuum")
     label(conninfo)
-    bloated = statistics.median(clock(connection, OURS, text(q)) for q in queries[:50])
-    bloated_difference, bloated_order = compare(connection, queries[10:20])
+    bloated = statistics.median(clock(connection, OURS, text(query)) for query in voices.queries[:50])
+    bloated_difference, bloated_order = compare(connection, voices.queries[10:20])
 
     say("identifying a run")
     run = connection.execute("SELECT max(id) FROM speaker.runs").fetchone()
     started = time.perf_counter()
-    answers = connection.execute("SELECT count(*) FROM identify_speakers(%s, assign => false)", run).fetchone()[0]
+    answers, = connection.execute("SELECT count(*) FROM identify_speakers(%s, assign => false)", run).fetchone()
     identify = time.perf_counter() - started
-    assert answers == UNKNOWN, answers
+    assert answers == voices.size - voices.known, answers
 
     say("building the index")
     connection.execute("SET maintenance_work_mem = '3GB'")
@@ -83,50 +101,49 @@ def measure(connection, conninfo):
     connection.execute("SELECT ensure_embedding_indexes()")
     build = time.perf_counter() - started
     say("searching segments")
-    recall, index_alone, fewest, nearest = recall_of(connection, vectors, queries)
-
-    figures = {
-        "knn_naive_ms": round(naive * 1000, 1),
-        "knn_naive_one_process_ms": round(one_process * 1000, 1),
-        "knn_ms": round(ours * 1000, 2),
+    recall, index_alone, fewest, nearest = recall_of(connection, voices)
+    return {
         "knn_bloated_ms": round(bloated * 1000, 2),
         "nearest_ms": round(nearest * 1000, 2),
         "index_build_s": round(build, 1),
         "nearest_recall_of_index_alone": round(index_alone, 4),
         "nearest_fewest_rows": fewest,
+        "identify_5000_s": round(identify, 2),
         "knn_same_order": int(order and bloated_order),
         "knn_max_abs_diff": f"{max(difference, bloated_difference):.2e}",
-        "knn_speedup": round(naive / ours, 1),
-        "knn_speedup_one_process": round(one_process / ours, 1),
         "nearest_recall": round(recall, 4),
-        "identify_5000_s": round(identify, 2),
     }
+
+
+def figures(times, others):
+    naive, one_process, ours = map(statistics.median, times.values())
     return {
-        "figures": figures,
-        "setting": {"embeddings": EMBEDDINGS, "speakers": SPEAKERS, "dim": data.DIM, "kappa": data.KAPPA, "seed": data.SEED},
-        "versions": versions,
-        "times_ms": {name: [round(t * 1000, 3) for t in times] for name, times in timed.items()},
+        "knn_naive_ms": round(naive * 1000, 1),
+        "knn_naive_one_process_ms": round(one_process * 1000, 1),
+        "knn_ms": round(ours * 1000, 2),
+        "knn_speedup_one_process": round(one_process / ours, 1),
+        **others,
+        "knn_speedup": round(naive / ours, 1),
     }
 
 
-def fill(connection, vectors, owner):
+def fill(connection, voices):
     """As a restore without triggers does, then the means from rebuild_speaker_centroids()."""
-    known = EMBEDDINGS - UNKNOWN
     connection.execute("CREATE EXTENSION pg_speaker CASCADE")
     connection.execute("SET session_replication_role = replica")
     connection.execute("INSERT INTO speaker.recordings (id, external_id) VALUES (1, 'known'), (2, 'unknown')")
     connection.execute("INSERT INTO speaker.runs (id, recording_id, segment_source, content_hash) VALUES (1, 1, 'manual', ''), (2, 2, 'manual', '')")
-    connection.execute("INSERT INTO speaker.speakers (id, name) SELECT i, 'Speaker ' || i FROM generate_series(1, %s) AS i", [SPEAKERS])
+    connection.execute("INSERT INTO speaker.speakers (id, name) SELECT i, 'Speaker ' || i FROM generate_series(1, %s) AS i", [voices.speakers])
     with connection.cursor() as cursor:
         data.copy_binary(
             cursor, "speaker.segments", "id, run_id, start_time, end_time, speaker_id",
-            ((data.bigint(i + 1), data.bigint(1 if i < known else 2), data.double(i), data.double(i + 1),
-              data.bigint(int(owner[i]) + 1) if i < known else None) for i in range(EMBEDDINGS)),
+            ((data.bigint(i + 1), data.bigint(1 if i < voices.known else 2), data.double(i), data.double(i + 1),
+              data.bigint(int(voices.owner[i]) + 1) if i < voices.known else None) for i in range(voices.size)),
         )
         # Stored as embedding stores them; dim is generated.
         data.copy_binary(
             cursor, "speaker.embeddings", "segment_id, model_id, embedding",
-            ((data.bigint(i + 1), data.integer(1), data.vector(vectors[i])) for i in range(EMBEDDINGS)),
+            ((data.bigint(i + 1), data.integer(1), data.vector(voices.vectors[i])) for i in range(voices.size)),
         )
     connection.execute("RESET session_replication_role")
     connection.execute("SELECT rebuild_speaker_centroids()")
@@ -164,13 +181,13 @@ def label(conninfo):
             connection.execute("SELECT unlabel_segment(%s)", [segment], prepare=True)
 
 
-def recall_of(connection, vectors, queries, k=10):
+def recall_of(connection, voices, k=10):
     """The share of the exact k nearest that nearest_segments() finds, and that the index finds on its own; the fewest rows
     of nearest_segments(), and its median time."""
-    known = vectors[: EMBEDDINGS - UNKNOWN]
+    known = voices.vectors[:voices.known]
     hits, index_hits, fewest, times = 0, 0, k, []
     connection.execute("SET hnsw.ef_search = 200")
-    for query in queries:
+    for query in voices.queries:
         similarity = known @ query
         exact = set((np.argpartition(-similarity, k)[:k] + 1).tolist())
         started = time.perf_counter()
@@ -182,7 +199,7 @@ def recall_of(connection, vectors, queries, k=10):
             "SELECT segment_id FROM speaker.embeddings WHERE model_id = 1 ORDER BY embedding::vector(256) <=> %s::vector(256) LIMIT %s",
             [text(query), k]).fetchall()
         index_hits += len(exact & {row[0] for row in alone})
-    asked = k * len(queries)
+    asked = k * len(voices.queries)
     return hits / asked, index_hits / asked, fewest, statistics.median(times)
 
 
@@ -200,27 +217,16 @@ def say(what):
     print(f"{time.strftime('%X')} {what}", flush=True)
 
 
-def write(results, out):
-    figures = results["figures"]
-    (out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    rows = "".join(f"| {name} | {value} |\n" for name, value in figures.items())
-    (out / "results.md").write_text(f"| figure | value |\n| --- | --- |\n{rows}")
-    bars = [("average over the flat table", figures["knn_naive_ms"]), ("the same, one process", figures["knn_naive_one_process_ms"]),
-            ("speaker_knn", figures["knn_ms"]), ("speaker_knn after 10,000 labels", figures["knn_bloated_ms"])]
-    (out / "results.svg").write_text(svg(bars))
-
-
-def svg(bars):
-    """Bars on a logarithmic scale of milliseconds, from 1 to 10,000."""
-    rows = []
-    for row, (name, value) in enumerate(bars):
-        y, width = 40 + 36 * row, 100 * float(np.log10(max(value, 1)))
-        rows.append(f'<text x="230" y="{y + 16}" text-anchor="end">{name}</text>'
-                    f'<rect x="240" y="{y}" width="{width:.1f}" height="22" fill="#4477aa"/>'
-                    f'<text x="{246 + width:.1f}" y="{y + 16}">{value} ms</text>')
-    return ('<svg xmlns="http://www.w3.org/2000/svg" width="720" height="200" font-family="sans-serif" font-size="13">'
-            '<rect width="720" height="200" fill="white"/><text x="20" y="22">Five nearest speakers of 10,000, a million '
-            'embeddings (median, logarithmic)</text>' + "".join(rows) + "</svg>\n")
+def publish(machine, times, figures):
+    medians = {name: [(size, 1000 * statistics.median(times[size][name])) for size in SIZES] for name in times[SIZES[0]]}
+    report.plot_log_log(HERE / "time.svg", "Five nearest speakers, a hundred embeddings each", "embeddings", "milliseconds", medians)
+    rows = [[name, *(f"{ms:.3g} ms" for _, ms in points)] for name, points in medians.items()]
+    table = report.table(["", *(f"{size:,}" for size in SIZES)], rows)
+    report.publish("knn", machine, f"{table}\n![time against n](knn/time.svg)\n", figures, {
+        "setting": {"dim": data.DIM, "kappa": data.KAPPA, "seed": data.SEED, "embeddings_of_a_speaker": PER_SPEAKER},
+        "times_ms": {size: {name: [round(1000 * seconds, 3) for seconds in calls] for name, calls in of.items()}
+                     for size, of in times.items()},
+    })
 
 
 if __name__ == "__main__":
