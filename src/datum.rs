@@ -75,9 +75,9 @@ impl VectorRef<'_> {
         self.values
     }
 
-    /// Asks the processor for the row that a scan reads next. PostgreSQL fills a page from its end, so that is most likely
-    /// the one right below this; the processor itself expects what lies above. A wrong guess costs a few nanoseconds.
-    pub fn prefetch_next_row(&self) {
+    /// Asks the processor for the two rows that a scan reads next. PostgreSQL fills a page from its end, so these are most
+    /// likely the ones right below this; the processor itself expects what lies above. A wrong guess costs nanoseconds.
+    pub fn prefetch_next_rows(&self) {
         #[cfg(target_arch = "x86_64")]
         if self.copy.is_none() {
             use std::arch::x86_64::{_mm_prefetch, _MM_HINT_T0};
@@ -85,7 +85,7 @@ impl VectorRef<'_> {
             /// Of a row: its header and the columns before the vector.
             const BEFORE: usize = 256;
             let here = self.values.as_ptr().cast::<i8>();
-            for line in (1..=(size_of_val(self.values) + BEFORE) / LINE).rev() {
+            for line in (1..=2 * (size_of_val(self.values) + BEFORE) / LINE).rev() {
                 // SAFETY: a prefetch reads nothing, whatever the address.
                 unsafe { _mm_prefetch::<_MM_HINT_T0>(here.wrapping_sub(line * LINE)) };
             }

@@ -31,7 +31,7 @@ pub mod speaker {
         };
         let state = state.unwrap_or_default();
         let (Some(speaker_id), Some(mean), false) = (speaker_id, mean, no_embeddings) else { return state };
-        mean.prefetch_next_row();
+        mean.prefetch_next_rows();
         let make = || {
             // SAFETY: as above.
             let (embeddings, k) = unsafe { (pg_getarg(fcinfo, 3), pg_getarg(fcinfo, 4)) };
