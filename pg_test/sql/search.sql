@@ -41,6 +41,18 @@ DELETE FROM speaker.speakers WHERE name LIKE 'Twin%';
 UPDATE speaker.speakers SET collection = 'elsewhere' WHERE (collection, name) = ('search', 'Person 7');
 SELECT (SELECT count(*) FROM speaker_knn(voice(7, 0.5), NULL, 'search')) AS search, (SELECT count(*) FROM speaker_knn(voice(7, 0.5), NULL, 'elsewhere')) AS elsewhere;
 UPDATE speaker.speakers SET collection = 'search' WHERE (collection, name) = ('elsewhere', 'Person 7');
+-- What has no speaker or no mean is left out; k NULL is all; without embeddings there is no answer.
+SELECT speaker.nearest_speakers(id, mean, ARRAY['[1,0]']::vector[], NULL) AS known, speaker.nearest_speakers(id, mean, ARRAY['[1,0]']::vector[], 1) AS one,
+       speaker.nearest_speakers(id, mean, NULL, 1) AS unasked
+FROM (VALUES (1::bigint, '[0,1]'::vector), (2, NULL), (NULL, '[1,0]'), (3, '[2,0]')) AS x (id, mean);
+-- However the means are stored: a short header, inline, out of line.
+CREATE TABLE stored (dim int, id bigint, mean vector);
+INSERT INTO stored SELECT dim, id, ARRAY(SELECT CASE i WHEN id THEN 1 ELSE 0 END FROM generate_series(1, dim) AS i)::real[]::vector
+FROM unnest('{6, 256, 4000}'::int[]) AS dim, generate_series(1, 6) AS id;
+SELECT dim, min(pg_column_size(mean)) - 4 * dim AS overhead,
+       speaker.nearest_speakers(id, mean, ARRAY[ARRAY(SELECT greatest(7 - i, 0) FROM generate_series(1, dim) AS i)::real[]::vector], 3) AS ids
+FROM stored GROUP BY dim ORDER BY dim;
+DROP TABLE stored;
 SELECT attempt($$ SELECT speaker.nearest_speakers(1, '[1,2]', ARRAY['[1,2]', NULL]::vector[], 1) $$);
 SELECT attempt($$ SELECT speaker.nearest_speakers(1, '[1,2]', ARRAY['[1,2,3]']::vector[], 1) $$);
 SELECT attempt($$ SELECT speaker.nearest_speakers(1, '[1,2]', ARRAY['[0,0]']::vector[], 1) $$);

@@ -16,7 +16,7 @@ use std::ops::ControlFlow;
 
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, Axis, Slice};
-use pulp::Arch;
+use pulp::{Arch, NullaryFnOnce};
 use thiserror::Error;
 
 use crate::embedding::UnitEmbedding;
@@ -198,10 +198,23 @@ struct Dot(Arch);
 
 impl Dot {
     fn of(self, a: &[f32], b: &[f64]) -> f64 {
-        self.0.dispatch(
-            #[inline(always)]
-            || dot(a, b),
-        )
+        self.0.dispatch(Product { a, b })
+    }
+}
+
+/// A type of its own, since the compiler need not put the body of a closure where the instructions are chosen, and then
+/// it has none but the oldest.
+struct Product<'a> {
+    a: &'a [f32],
+    b: &'a [f64],
+}
+
+impl NullaryFnOnce for Product<'_> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn call(self) -> f64 {
+        dot(self.a, self.b)
     }
 }
 
