@@ -220,7 +220,7 @@ def say(what):
 def publish(machine, times, figures):
     medians = {name: [(size, 1000 * statistics.median(times[size][name])) for size in SIZES] for name in times[SIZES[0]]}
     report.plot_log_log(HERE / "time.svg", "Five nearest speakers, a hundred embeddings each", "embeddings", "milliseconds", medians)
-    rows = [[name, *(f"{ms:.3g} ms" for _, ms in points)] for name, points in medians.items()]
+    rows = [[name, *(f"{ms:,.0f} ms" if ms >= 100 else f"{ms:.3g} ms" for _, ms in points)] for name, points in medians.items()]
     table = report.table(["", *(f"{size:,}" for size in SIZES)], rows)
     report.publish("knn", machine, f"{table}\n![time against n](knn/time.svg)\n", figures, {
         "setting": {"dim": data.DIM, "kappa": data.KAPPA, "seed": data.SEED, "embeddings_of_a_speaker": PER_SPEAKER},
