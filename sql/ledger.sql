@@ -171,21 +171,20 @@ END
 $$;
 
 CREATE FUNCTION speaker.audio_of_segments(segment_ids bigint[])
-RETURNS TABLE (segment_ids bigint[], starts float8[], ends float8[], audio bytea, audio_lo oid, audio_path text)
+RETURNS TABLE (audio bytea, audio_lo oid, audio_path text,
+               segment_ids bigint[], source_hashes bytea[], starts float8[], ends float8[])
 LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
-    -- The audio itself is not read before extract_segments() decodes it.
-    SELECT w.ids, w.starts, w.ends, r.audio, r.audio_lo, r.audio_path
-    FROM (SELECT o.recording_id,
-                 array_agg(s.id ORDER BY s.start_time, s.id) AS ids,
-                 array_agg(s.start_time ORDER BY s.start_time, s.id) AS starts,
-                 -- Diarizers run past the end of the file.
-                 array_agg(least(s.end_time, r.duration_s) ORDER BY s.start_time, s.id) AS ends
-          FROM speaker.segments AS s
-          JOIN speaker.segment_sources AS o ON o.segment_id = s.id
-          JOIN speaker.recordings AS r ON r.id = o.recording_id
-          WHERE s.id = ANY (audio_of_segments.segment_ids) AND s.rejected IS NULL AND o.has_audio
-          GROUP BY o.recording_id) AS w
-    JOIN speaker.recordings AS r ON r.id = w.recording_id
+    -- Audio that is stored out of line is not read here, but as extract_segments() decodes it.
+    SELECT r.audio, r.audio_lo, r.audio_path,
+           array_agg(s.id ORDER BY s.start_time, s.id), array_agg(o.source_hash ORDER BY s.start_time, s.id),
+           array_agg(s.start_time ORDER BY s.start_time, s.id),
+           -- Diarizers run past the end of the file.
+           array_agg(least(s.end_time, r.duration_s) ORDER BY s.start_time, s.id)
+    FROM speaker.segments AS s
+    JOIN speaker.segment_sources AS o ON o.segment_id = s.id
+    JOIN speaker.recordings AS r ON r.id = o.recording_id
+    WHERE s.id = ANY (audio_of_segments.segment_ids) AND s.rejected IS NULL AND o.has_audio
+    GROUP BY r.id
     ORDER BY r.id
 $$;
 COMMENT ON FUNCTION speaker.audio_of_segments(bigint[]) IS
@@ -201,7 +200,7 @@ DECLARE
 BEGIN
     SELECT array_agg((
         w.id,
-        CASE WHEN w.has_audio THEN w.source_hash END,
+        CASE WHEN w.rejected IS NULL THEN x.source_hash WHEN w.has_audio THEN w.source_hash END,
         x.embedding, x.speech_s,
         CASE WHEN w.rejected IS NOT NULL THEN 'rejected' WHEN x.segment_id IS NULL OR x.error_code IN ('missing_audio', 'files_forbidden', 'file_path', 'audio_unreadable')
              THEN 'missing_audio'

@@ -84,8 +84,9 @@ impl VectorRef<'_> {
             const LINE: usize = 64;
             /// Of a row: its header and the columns before the vector.
             const BEFORE: usize = 256;
+            let bytes = (2 * (size_of_val(self.values) + BEFORE)).min(pg_sys::BLCKSZ as usize);
             let here = self.values.as_ptr().cast::<i8>();
-            for line in (1..=2 * (size_of_val(self.values) + BEFORE) / LINE).rev() {
+            for line in (1..=bytes / LINE).rev() {
                 // SAFETY: a prefetch reads nothing, whatever the address.
                 unsafe { _mm_prefetch::<_MM_HINT_T0>(here.wrapping_sub(line * LINE)) };
             }

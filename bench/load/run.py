@@ -54,13 +54,13 @@ def main():
     figures = {f"{name}_p{percent}_ms": round(cuts[percent - 1] / 1000, 1)
                for name, cuts in quantiles.items() for percent in (50, 99)}
     figures |= {
-        "seconds": seconds,
+        "seconds": int(seconds),
         "connections": CONNECTIONS,
         "ops": sum(map(len, operations.values())),
         "errors": errors,
         "max_drift": f"{float(drift):.2e}",
-        "lost_updates": wrong,
-        "deadlocks_single_call": deadlocks,
+        "lost_updates": int(wrong),
+        "deadlocks_single_call": int(deadlocks),
     }
     report.publish("load", {**report.machine(), "PostgreSQL": version}, report.table(["call", "times", "p50", "p90", "p99"], rows),
                    figures, {"weights": WEIGHTS})

@@ -58,7 +58,8 @@ fn extract_speaker_embeddings(
 pub mod speaker {
     use super::*;
 
-    #[pg_extern(stable, cost = 1000000)]
+    // Volatile: its query may see more than the statement that calls it.
+    #[pg_extern(volatile, cost = 1000000)]
     #[allow(clippy::type_complexity, reason = "pgrx reads the columns of the row from the type")]
     pub fn extract_segments(
         segment_ids: Vec<Option<i64>>,
@@ -67,6 +68,7 @@ pub mod speaker {
         'static,
         (
             name!(segment_id, i64),
+            name!(source_hash, Option<Vec<u8>>),
             name!(embedding, Option<Vector>),
             name!(speech_s, Option<f64>),
             name!(error_code, Option<&'static str>),
@@ -77,13 +79,16 @@ pub mod speaker {
         raise(|| {
             Spi::connect(|client| {
                 let recordings = recordings(client, segment_ids).expect("the query fits its columns");
+                if recordings.is_empty() {
+                    return Ok(TableIterator::empty());
+                }
                 let outcomes = backend::embed_all(Some(model), |extraction| {
                     recordings.iter().try_for_each(|recording| extraction.take(&recording.audio, &recording.spans))
                 })?;
-                let ids = recordings.into_iter().flat_map(|recording| recording.segment_ids);
-                Ok(TableIterator::new(ids.zip(outcomes).map(|(id, outcome)| {
+                let segments = recordings.into_iter().flat_map(|recording| recording.segments);
+                Ok(TableIterator::new(segments.zip(outcomes).map(|((id, source_hash), outcome)| {
                     let Columns { embedding, speech_s, error_code, error, permanent } = outcome.into();
-                    (id, embedding, speech_s, error_code, error, permanent)
+                    (id, source_hash, embedding, speech_s, error_code, error, permanent)
                 })))
             })
         })
@@ -97,26 +102,32 @@ pub mod speaker {
 
 /// A recording, and what of it is wanted. Its audio is there as long as the query's connection.
 struct Recording {
-    segment_ids: Vec<i64>,
-    spans: Vec<Result<Span, SpanError>>,
     audio: Audio,
+    /// Ids, and hashes of what their embeddings are made from.
+    segments: Vec<(i64, Option<Vec<u8>>)>,
+    /// One of each segment.
+    spans: Vec<Result<Span, SpanError>>,
 }
 
 /// The recordings of these segments, as far as they have audio.
 fn recordings(client: &SpiClient, segment_ids: Vec<Option<i64>>) -> spi::Result<Vec<Recording>> {
-    let query = "SELECT segment_ids, starts, ends, audio, audio_lo, audio_path FROM speaker.audio_of_segments($1)";
+    let query = "SELECT audio, audio_lo, audio_path, segment_ids, source_hashes, starts, ends \
+                 FROM speaker.audio_of_segments($1)";
     let mut rows = client.select(query, None, &[segment_ids.into()])?;
     let mut recordings = Vec::new();
     while rows.next().is_some() {
-        let [starts, ends] = [2, 3].map(|column| rows.get::<Vec<Option<f64>>>(column));
-        let spans = starts?.into_iter().flatten().zip(ends?.into_iter().flatten());
-        if let Some(audio) = Audio::of_recording(rows.get(4)?, rows.get(5)?, rows.get(6)?) {
-            recordings.push(Recording {
-                segment_ids: rows.get(1)?.unwrap_or_default(),
-                spans: spans.map(|(start, end)| Span::new(start, end)).collect(),
-                audio,
-            });
-        }
+        let audio = Audio::of_recording(rows.get(1)?, rows.get(2)?, rows.get(3)?);
+        let ids = rows.get::<Vec<i64>>(4)?.unwrap_or_default();
+        let hashes = rows.get::<Array<&[u8]>>(5)?;
+        let hashes = hashes.iter().flat_map(|hashes| hashes.iter()).map(|hash| hash.map(<[u8]>::to_vec));
+        let [starts, ends] = [rows.get::<Vec<f64>>(6)?, rows.get::<Vec<f64>>(7)?].map(Option::unwrap_or_default);
+        let recording = Recording {
+            audio: audio.expect("the query leaves out recordings without audio"),
+            segments: ids.into_iter().zip(hashes).collect(),
+            spans: starts.into_iter().zip(ends).map(|(start, end)| Span::new(Some(start), Some(end))).collect(),
+        };
+        assert_eq!(recording.segments.len(), recording.spans.len(), "the arrays are of the same segments");
+        recordings.push(recording);
     }
     Ok(recordings)
 }
@@ -162,11 +173,14 @@ impl From<Outcome> for Columns {
 extension_sql!(
     r#"
 ALTER FUNCTION extract_speaker_embeddings(bytea, float8[], float8[], text) ROWS 100;
+ALTER FUNCTION speaker.extract_segments(bigint[], text) ROWS 200;
 COMMENT ON FUNCTION extract_speaker_embedding(bytea, float8, float8, text) IS
     'The voice embedding of a stretch of audio, from start_s to end_s (seconds; NULL means from the start, to the end), L2-normalised. In ORDER BY write (SELECT extract_speaker_embedding(...)), or it is computed for every row.';
 COMMENT ON FUNCTION extract_speaker_embeddings(bytea, float8[], float8[], text) IS
     'Embeddings of many stretches of one recording, which is decoded once: a row per stretch, ordinal from 1, with its embedding or its error. permanent tells whether the same input can ever work.';
+COMMENT ON FUNCTION speaker.extract_segments(bigint[], text) IS
+    'Embeddings of segments of any recordings, each decoded once, with the hash of what they were made from. No row: rejected, or without audio.';
 "#,
     name = "embedding_comments",
-    requires = [extract_speaker_embedding, extract_speaker_embeddings],
+    requires = [extract_speaker_embedding, extract_speaker_embeddings, speaker::extract_segments],
 );

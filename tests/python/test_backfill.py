@@ -3,8 +3,10 @@
 `make faults` does the same with a server that crashes.
 """
 
+import io
 import threading
 import time
+import wave
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
@@ -50,6 +52,16 @@ def backfill(database, **options):
         connection.add_notice_handler(lambda notice: notices.append(notice.message_primary))
         arguments = ", ".join(f"{name} => %({name})s" for name in options)
         return connection.execute(f"CALL backfill_embeddings({arguments})", options).fetchone(), notices
+
+
+def with_silence(clip):
+    """A WAV file, and as much silence again."""
+    longer = io.BytesIO()
+    with wave.open(io.BytesIO(clip)) as short, wave.open(longer, "wb") as file:
+        file.setparams(short.getparams())
+        samples = short.readframes(short.getnframes())
+        file.writeframes(samples + bytes(len(samples)))
+    return longer.getvalue()
 
 
 def test_two_sessions_share_a_backfill(due, writes):
@@ -170,6 +182,47 @@ def test_a_recording_that_breaks_off_spoils_none_of_its_batch(due):
         ).fetchall()
         assert compared == embedded and worst < 1e-6
         assert owner.execute("SELECT array_agg(DISTINCT recording) FROM speaker.embedding_failures").fetchone() == (["meeting 1"],)
+
+
+def test_recordings_of_all_kinds_share_a_batch(due):
+    """Good and bad ones in turn: each segment gets the embedding, or the error, that is its own."""
+    turns = '[{"start": 1, "end": 4}, {"start": 7, "end": 7.05}, {"start": 5, "end": 8}]'
+    names = ["row", "gone", "large object", "forbidden", "other row", "empty", "last"]
+    with psycopg.connect(due.as_owner, autocommit=True) as owner, psycopg.connect(due.as_role, autocommit=True) as role:
+        role.execute("DELETE FROM speaker.recordings")
+        owner.execute("ALTER TABLE speaker.recordings ALTER audio SET STORAGE EXTENDED")
+        # Half of it is silence, which PostgreSQL compresses.
+        audio = with_silence(role.execute("SELECT audio_clip(%s::bytea, 0, 10)", [MEETING.audio]).fetchone()[0])
+        for name in names:
+            role.execute("SELECT ingest_recording(%s, %s, %s, embed => false)", [name, audio, turns])
+        assert role.execute("SELECT every(pg_column_size(audio) < length(audio)) FROM speaker.recordings").fetchone() == (True,)
+        role.execute(
+            """UPDATE speaker.recordings SET audio = NULL, audio_lo = lo_from_bytea(0, audio)
+               WHERE external_id IN ('gone', 'large object');
+               SELECT lo_unlink(audio_lo) FROM speaker.recordings WHERE external_id = 'gone';
+               UPDATE speaker.recordings SET audio = NULL WHERE external_id = 'empty'"""
+        )
+        owner.execute(
+            """UPDATE speaker.recordings SET audio = NULL, audio_path = current_setting('data_directory') || '/PG_VERSION'
+               WHERE external_id = 'forbidden'"""
+        )
+        assert backfill(due)[0] == (8, 13, 0)
+        found = owner.execute(
+            """SELECT r.external_id, array_agg(coalesce(j.error_code, j.status) ORDER BY s.id),
+                      max(e.embedding <=> extract_speaker_embedding(%s, s.start_time, s.end_time))
+                          FILTER (WHERE e.embedding IS NOT NULL)
+               FROM speaker.embedding_jobs AS j
+               JOIN speaker.segments AS s ON s.id = j.segment_id
+               JOIN speaker.runs AS u ON u.id = s.run_id
+               JOIN speaker.recordings AS r ON r.id = u.recording_id
+               LEFT JOIN speaker.embeddings AS e ON e.segment_id = s.id
+               GROUP BY r.id ORDER BY r.id""", [audio]).fetchall()
+    good = ["success", "speech_none", "success"]
+    assert [(name, outcome) for name, outcome, _ in found] == [
+        ("row", good), ("gone", 3 * ["missing_audio"]), ("large object", good), ("forbidden", 3 * ["files_forbidden"]),
+        ("other row", good), ("empty", 3 * ["missing_audio"]), ("last", good)
+    ]
+    assert max(distance for *_, distance in found if distance is not None) < 1e-6
 
 
 def test_a_model_that_is_missing_blames_no_segment(due):
