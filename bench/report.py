@@ -20,6 +20,14 @@ def cores():
     return len(os.sched_getaffinity(0))
 
 
+def environment(threads):
+    """Of a contestant's process: so many threads, and otherwise what its libraries choose for the processor, whatever this
+    shell may have set."""
+    names = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS"]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENBLAS_", "MKL_", "OMP_"))}
+    return {**kept, **dict.fromkeys(names, str(threads))}
+
+
 def machine():
     """What a reader needs to judge times; nothing that tells whose machine it was."""
     cpu = next(line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()

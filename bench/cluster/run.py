@@ -83,11 +83,10 @@ class Bench:
             self.left_out[key] = reason
             return
         cores = sorted(os.sched_getaffinity(0))[:threads]
-        variables = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"]
         try:
             done = subprocess.run(
                 [str(part) for part in self.command(name, n, threads, self.output(*key))],
-                env={**os.environ, **dict.fromkeys(variables, str(threads))},
+                env=report.environment(threads),
                 preexec_fn=lambda: os.sched_setaffinity(0, cores),
                 stdout=subprocess.PIPE, text=True, check=True, timeout=self.limit)
         except subprocess.TimeoutExpired:

@@ -29,7 +29,6 @@ CONNECTIONS = 9
 DATABASE = "pg_speaker_bench_extract"
 # Seconds of a backfill's segments, and how often all of them are there.
 PIECE, COPIES = 3.0, 3
-ONE_THREAD = dict.fromkeys(["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"], "1")
 EACH = "SELECT count(extract_speaker_embedding(audio)) FROM utterances"
 ALL = "CALL backfill_embeddings(collection => 'files')"
 
@@ -39,7 +38,7 @@ class Child:
 
     def __init__(self, *command):
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                        env={**os.environ, **ONE_THREAD})
+                                        env=report.environment(1))
         self.ready = self.answer().split()[1:]
 
     def answer(self):
