@@ -18,7 +18,7 @@ from pathlib import Path
 import psycopg
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
-RECORDINGS = 84  # of 24 segments
+RECORDINGS = 250  # of 24 segments
 KILLS = 20
 RESTARTS = 6
 CANCELS = 120
@@ -128,7 +128,8 @@ def open_jobs(connection):
 
 
 def run(server, database, disturb):
-    """Two sessions and whatever disturbs them, until nothing is left to do."""
+    """Two sessions and whatever disturbs them, until nothing is left to do. Returns how long that took."""
+    started = time.monotonic()
     finished = threading.Event()
     sessions = [threading.Thread(target=backfill, args=(server, database, finished)) for _ in range(2)]
     for session in sessions:
@@ -140,25 +141,24 @@ def run(server, database, disturb):
             with server.patient(database) as watcher:
                 try:
                     if not open_jobs(watcher):
-                        break
+                        return time.monotonic() - started
                 except psycopg.OperationalError:
                     pass
             time.sleep(0.5)
-        else:
-            raise AssertionError("after ten minutes the work is not done")
+        raise AssertionError("after ten minutes the work is not done")
     finally:
         finished.set()
         for session in sessions:
             session.join()
 
 
-def disturber(server, chance, counts):
+def disturber(server, chance, undisturbed_s, counts):
     def disturb(database):
-        # The restarts are spread over the kills.
+        # The restarts are spread over the kills, and all of them over half of the time that the work takes.
         faults = ["kill"] * KILLS + ["restart"] * RESTARTS
         chance.shuffle(faults)
         for fault in faults:
-            time.sleep(chance.uniform(0.3, 2.5))
+            time.sleep(chance.uniform(0, undisturbed_s / len(faults)))
             if fault == "restart":
                 server.crash()
                 counts["restarts"] += 1
@@ -186,7 +186,7 @@ def disturber(server, chance, counts):
 
 def survive(server, chance):
     rejected = fill(server, "undisturbed")
-    run(server, "undisturbed", lambda _: None)
+    undisturbed_s = run(server, "undisturbed", lambda _: None)
     assert fill(server, "disturbed") == rejected
     with server.connect("disturbed") as owner:
         innocent = sorted(ids(owner, "SELECT id FROM speaker.segments") - rejected)
@@ -195,7 +195,7 @@ def survive(server, chance):
         for segment, kind in zip(chosen, ["crash", "crash", "error", "error", "error"]):
             owner.execute("INSERT INTO poison VALUES (%s, %s)", [segment, kind])
     counts = {"kills": 0, "restarts": 0}
-    run(server, "disturbed", disturber(server, chance, counts))
+    run(server, "disturbed", disturber(server, chance, undisturbed_s, counts))
 
     poison = set(chosen) | rejected
     with server.connect("disturbed") as owner, server.connect("undisturbed") as reference:
