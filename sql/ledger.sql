@@ -172,7 +172,7 @@ $$;
 
 CREATE FUNCTION speaker.audio_of_segments(segment_ids bigint[])
 RETURNS TABLE (audio bytea, audio_lo oid, audio_path text,
-               segment_ids bigint[], source_hashes bytea[], starts float8[], ends float8[])
+               ids bigint[], source_hashes bytea[], starts float8[], ends float8[])
 LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
     -- Audio that is stored out of line is not read here, but as extract_segments() decodes it.
     SELECT r.audio, r.audio_lo, r.audio_path,
@@ -183,7 +183,7 @@ LANGUAGE sql STABLE SET search_path FROM CURRENT AS $$
     FROM speaker.segments AS s
     JOIN speaker.segment_sources AS o ON o.segment_id = s.id
     JOIN speaker.recordings AS r ON r.id = o.recording_id
-    WHERE s.id = ANY (audio_of_segments.segment_ids) AND s.rejected IS NULL AND o.has_audio
+    WHERE s.id = ANY (segment_ids) AND s.rejected IS NULL AND o.has_audio
     GROUP BY r.id
     ORDER BY r.id
 $$;

@@ -201,7 +201,7 @@ def publish(bench, machine, compared, figures):
 
     def cell(name, n, what, unit):
         run = bench.runs.get((name, n, threads))
-        return f"{run[what]:,.{0 if run[what] >= 100 else 1 if run[what] >= 10 else 3}f} {unit}" if run else bench.left_out[name, n, threads]
+        return report.quantity(run[what], unit) if run else bench.left_out[name, n, threads]
 
     times = report.table(
         ["", *(f"{n:,}" for n in SIZES), f"memory at {SIZES[1]:,}"],

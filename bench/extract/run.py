@@ -18,11 +18,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 import psycopg
-from psycopg.conninfo import make_conninfo
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
+import database  # noqa: E402
 import report  # noqa: E402
+from report import say  # noqa: E402
 
 ROUNDS = 5
 CONNECTIONS = 9
@@ -85,20 +86,14 @@ class Backend:
 def main():
     server, bare, library, models, folder = sys.argv[1:]
     files = sorted(map(str, Path(folder).rglob("*.flac")))
-    conninfo = make_conninfo(server, dbname=DATABASE)
-    with psycopg.connect(server, dbname="postgres", autocommit=True) as admin:
-        admin.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
-        admin.execute(f"CREATE DATABASE {DATABASE}")
-        try:
-            fill(conninfo, files)
-            results = {
-                "setting": {"files": len(files), "rounds": ROUNDS},
-                "throughput": throughput(conninfo, files, lambda order: Child(bare, library, models, order, *files)),
-                "backfill": backfill(conninfo),
-                "sessions": sessions(conninfo),
-            }
-        finally:
-            admin.execute(f"DROP DATABASE {DATABASE} WITH (FORCE)")
+    with database.temporary(server, DATABASE) as conninfo:
+        fill(conninfo, files)
+        results = {
+            "setting": {"files": len(files), "rounds": ROUNDS},
+            "throughput": throughput(conninfo, files, lambda order: Child(bare, library, models, order, *files)),
+            "backfill": backfill(conninfo),
+            "sessions": sessions(conninfo),
+        }
     publish(results)
 
 
@@ -138,7 +133,7 @@ def throughput(conninfo, files, bare):
     }
     runs = {name: child.round for name, child in children.items()}
     runs["SQL, file by file"] = lambda: backend.run(EACH)
-    runs["SQL, all files"] = lambda: backfill_anew(backend, ALL)
+    runs["SQL, all files"] = lambda: backfill_anew(backend)
     for run in runs.values():
         run()
     times = {name: [] for name in runs}
@@ -163,11 +158,11 @@ def forget(connection):
     connection.execute("VACUUM speaker.embeddings, speaker.embedding_jobs")
 
 
-def backfill_anew(backend, call):
+def backfill_anew(backend):
     forget(backend.connection)
-    times = backend.run(call)
-    due, = backend.connection.execute("SELECT count(*) FROM speaker.embedding_jobs WHERE status <> 'success'").fetchone()
-    assert due == 0, due
+    times = backend.run(ALL)
+    failed, = backend.connection.execute("SELECT count(*) FROM speaker.embedding_jobs WHERE status <> 'success'").fetchone()
+    assert failed == 0, failed
     return times
 
 
@@ -266,10 +261,6 @@ def publish(results):
     rows = [[name, *(f"{statistics.median(column):.2f} s" for column in zip(*pairs))] for name, pairs in seconds.items()]
     about = f"{results['setting']['files']} files, {results['throughput']['windows']} windows, medians of {ROUNDS} rounds."
     report.publish("extract", machine, f"{about}\n\n{report.table(['', 'time', 'processor time'], rows)}", figures, results)
-
-
-def say(what):
-    print(f"{time.strftime('%X')} {what}", flush=True)
 
 
 if __name__ == "__main__":

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import psycopg
-from psycopg.conninfo import make_conninfo
 
 import data
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
+import database  # noqa: E402
 import report  # noqa: E402
+from report import say  # noqa: E402
 
 SIZES = 1_000, 10_000, 100_000, 1_000_000
 PER_SPEAKER = 100
@@ -33,24 +34,18 @@ OURS = "SELECT speaker_id, distance FROM speaker_knn(%s::vector, 5)"
 def main():
     server, = sys.argv[1:]
     times = {}
-    with psycopg.connect(server, dbname="postgres", autocommit=True) as admin:
-        for size in SIZES:
-            admin.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
-            admin.execute(f"CREATE DATABASE {DATABASE}")
-            try:
-                with psycopg.connect(server, dbname=DATABASE, autocommit=True) as connection:
-                    voices = Voices(size)
-                    say(f"{size:,} embeddings: filling the database")
-                    fill(connection, voices)
-                    say("timing the flat table and speaker_knn")
-                    times[size] = race(connection, voices)
-                    if size == SIZES[-1]:
-                        others = examine(connection, make_conninfo(server, dbname=DATABASE), voices)
-                        server_versions = dict(connection.execute(
-                            """SELECT 'PostgreSQL', current_setting('server_version')
-                               UNION ALL SELECT extname, extversion FROM pg_extension WHERE extname IN ('vector', 'pg_speaker')"""))
-            finally:
-                admin.execute(f"DROP DATABASE {DATABASE} WITH (FORCE)")
+    for size in SIZES:
+        with database.temporary(server, DATABASE) as conninfo, psycopg.connect(conninfo, autocommit=True) as connection:
+            voices = Voices(size)
+            say(f"{size:,} embeddings: filling the database")
+            fill(connection, voices)
+            say("timing the flat table and speaker_knn")
+            times[size] = race(connection, voices)
+            if size == SIZES[-1]:
+                others = examine(connection, conninfo, voices)
+                server_versions = dict(connection.execute(
+                    """SELECT 'PostgreSQL', current_setting('server_version')
+                       UNION ALL SELECT extname, extversion FROM pg_extension WHERE extname IN ('vector', 'pg_speaker')"""))
     machine = {**report.machine(), "numpy": version("numpy"), **server_versions}
     publish(machine, times, figures(times[SIZES[-1]], others))
 
@@ -213,14 +208,10 @@ def text(values):
     return "[" + ",".join(map(str, values)) + "]"
 
 
-def say(what):
-    print(f"{time.strftime('%X')} {what}", flush=True)
-
-
 def publish(machine, times, figures):
     medians = {name: [(size, 1000 * statistics.median(times[size][name])) for size in SIZES] for name in times[SIZES[0]]}
     report.plot_log_log(HERE / "time.svg", "Five nearest speakers, a hundred embeddings each", "embeddings", "milliseconds", medians)
-    rows = [[name, *(f"{ms:,.0f} ms" if ms >= 100 else f"{ms:.3g} ms" for _, ms in points)] for name, points in medians.items()]
+    rows = [[name, *(report.quantity(ms, "ms") for _, ms in points)] for name, points in medians.items()]
     table = report.table(["", *(f"{size:,}" for size in SIZES)], rows)
     report.publish("knn", machine, f"{table}\n![time against n](knn/time.svg)\n", figures, {
         "setting": {"dim": data.DIM, "kappa": data.KAPPA, "seed": data.SEED, "embeddings_of_a_speaker": PER_SPEAKER},

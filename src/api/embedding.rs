@@ -111,7 +111,7 @@ struct Recording {
 
 /// The recordings of these segments, as far as they have audio.
 fn recordings(client: &SpiClient, segment_ids: Vec<Option<i64>>) -> spi::Result<Vec<Recording>> {
-    let query = "SELECT audio, audio_lo, audio_path, segment_ids, source_hashes, starts, ends \
+    let query = "SELECT audio, audio_lo, audio_path, ids, source_hashes, starts, ends \
                  FROM speaker.audio_of_segments($1)";
     let mut rows = client.select(query, None, &[segment_ids.into()])?;
     let mut recordings = Vec::new();
