@@ -15,7 +15,8 @@ use std::cell::{Cell, RefCell};
 use std::panic::AssertUnwindSafe;
 
 use pgrx::datum::TimestampWithTimeZone;
-use pgrx::{pg_guard, pg_sys, PgTryBuilder, Spi};
+use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
+use pgrx::{pg_guard, pg_sys, PgLogLevel, PgSqlErrorCode, PgTryBuilder, Spi};
 
 use crate::error::{Report, SqlError};
 
@@ -223,14 +224,14 @@ const SETTINGS: [(&std::ffi::CStr, &std::ffi::CStr); 5] = [
 
 /// Deletes the row of a lease from its ledger, as the ledger's owner. What fails is left to whoever finds the lease lost.
 fn give_back(lease: Unfinished) {
-    let done = PgTryBuilder::new(AssertUnwindSafe(|| {
+    let failed = PgTryBuilder::new(AssertUnwindSafe(|| {
         // SAFETY: the order in which PostgreSQL itself begins and ends a transaction outside of a query, as it does when
         // it removes temporary tables at the end of a session. Each setting's name and value are C strings.
         unsafe {
             pg_sys::AbortOutOfAnyTransaction();
             for (name, value) in SETTINGS {
                 let context = pg_sys::GucContext::PGC_USERSET;
-                pg_sys::SetConfigOption(name.as_ptr(), value.as_ptr(), context, pg_sys::GucSource::PGC_S_OVERRIDE);
+                pg_sys::SetConfigOption(name.as_ptr(), value.as_ptr(), context, pg_sys::GucSource::PGC_S_SESSION);
             }
             pg_sys::StartTransactionCommand();
             pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
@@ -238,11 +239,11 @@ fn give_back(lease: Unfinished) {
             pg_sys::PopActiveSnapshot();
             pg_sys::CommitTransactionCommand();
         }
-        true
+        None
     }))
-    .catch_others(|_| false)
+    .catch_others(Some)
     .execute();
-    if !done {
+    if let Some(error) = failed {
         PgTryBuilder::new(|| {
             // SAFETY: after an error, as PostgreSQL's main loop would.
             unsafe {
@@ -252,6 +253,21 @@ fn give_back(lease: Unfinished) {
         })
         .catch_others(|_| ())
         .execute();
+        // For the server's log; the client is gone.
+        let (lease, why) = (lease.lease, reason(&error));
+        ErrorReport::new(
+            PgSqlErrorCode::ERRCODE_WARNING,
+            format!("lease {lease} was not given back: {why}"),
+            "give_back",
+        )
+        .report(PgLogLevel::LOG);
+    }
+}
+
+fn reason(error: &CaughtError) -> &str {
+    match error {
+        CaughtError::PostgresError(error) | CaughtError::ErrorReport(error) => error.message(),
+        CaughtError::RustPanic { ereport, .. } => ereport.message(),
     }
 }
 
