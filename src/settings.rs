@@ -31,17 +31,29 @@ pub fn default_model() -> String {
     text(&DEFAULT_MODEL).unwrap_or_else(|| "ge2e".into())
 }
 
+static COLLECTION: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+
+/// The collection of calls that name none, if it is set.
+pub fn collection() -> Option<String> {
+    text(&COLLECTION)
+}
+
 static MAX_AUDIO_BYTES: GucSetting<i32> = GucSetting::<i32>::new(100 * 1024);
 static MAX_AUDIO_SECONDS: GucSetting<f64> = GucSetting::<f64>::new(6.0 * 3600.0);
 static MAX_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(512 * 1024);
 
+/// Bytes that one call may ask for.
+pub fn max_memory() -> u64 {
+    // Its unit is kB, as of PostgreSQL's own memory settings.
+    MAX_MEMORY.get() as u64 * 1024
+}
+
 /// The limits of one decode.
 pub fn audio_limits() -> Limits {
-    // Their unit is kB, as of PostgreSQL's own memory settings.
     Limits {
         max_bytes: MAX_AUDIO_BYTES.get() as u64 * 1024,
         max_seconds: MAX_AUDIO_SECONDS.get(),
-        max_memory: MAX_MEMORY.get() as u64 * 1024,
+        max_memory: max_memory(),
     }
 }
 
@@ -106,6 +118,14 @@ pub fn declare() {
         GucContext::Userset,
         GucFlags::default(),
     );
+    GucRegistry::define_string_guc(
+        c"speaker.collection",
+        c"The collection of calls that name none, and of row-level security's sessions.",
+        c"Empty means unset: calls take 'default', and a session that row-level security lets choose by this setting sees no rows.",
+        &COLLECTION,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
     GucRegistry::define_int_guc(
         c"speaker.max_audio_bytes",
         c"Largest audio file that is decoded.",
@@ -128,8 +148,8 @@ pub fn declare() {
     );
     GucRegistry::define_int_guc(
         c"speaker.max_memory",
-        c"Most memory for the samples of segments in flight.",
-        c"An hour of one segment takes 220 MB. What runs over it is an error of that segment.",
+        c"Most memory that one call may ask for: samples in flight, vectors to cluster, text of segments.",
+        c"An hour of one segment takes 220 MB. What runs over it is an error, of that segment or of the call.",
         &MAX_MEMORY,
         1024,
         16 * 1024 * 1024,

@@ -59,75 +59,70 @@ fn hdbscan(
     })
 }
 
-#[pg_schema]
-pub mod speaker {
-    use super::*;
+/// HDBSCAN, and what `predict_clusters` needs of it: arrays with an element per vector, then arrays with one per
+/// node of the condensed tree.
+#[pg_extern(stable, parallel_safe, cost = 100000)]
+#[allow(clippy::type_complexity, reason = "pgrx reads the columns of the row from the type")]
+pub fn speaker_cluster_vectors(
+    embeddings: Option<Array<Vector>>,
+    min_cluster_size: i32,
+    min_samples: Option<i32>,
+) -> TableIterator<
+    'static,
+    (
+        name!(clusters, Vec<i32>),
+        name!(probabilities, Vec<f64>),
+        name!(outlier_scores, Vec<f64>),
+        name!(core_distances, Vec<f64>),
+        name!(nodes, Vec<i32>),
+        name!(densities, Vec<f64>),
+        name!(tree, Vec<f64>),
+    ),
+> {
+    raise(|| {
+        let points = matrix("embeddings", embeddings)?;
+        let params = params(min_cluster_size, min_samples)?;
+        let (found, data) =
+            interruptible(|check| cluster::hdbscan_with_prediction_data(points.view(), &params, check))?;
+        Ok(TableIterator::once((
+            found.labels,
+            found.probabilities,
+            found.outlier_scores,
+            data.points.iter().map(|point| point.core_distance).collect(),
+            data.points.iter().map(|point| point.cluster as i32).collect(),
+            data.points.iter().map(|point| point.lambda).collect(),
+            data.clusters.iter().flat_map(pack).collect(),
+        )))
+    })
+}
 
-    /// HDBSCAN, and what `predict_clusters` needs of it: arrays with an element per vector, then arrays with one per
-    /// node of the condensed tree.
-    #[pg_extern(stable, parallel_safe, cost = 100000)]
-    #[allow(clippy::type_complexity, reason = "pgrx reads the columns of the row from the type")]
-    pub fn cluster_vectors(
-        embeddings: Option<Array<Vector>>,
-        min_cluster_size: i32,
-        min_samples: Option<i32>,
-    ) -> TableIterator<
-        'static,
-        (
-            name!(clusters, Vec<i32>),
-            name!(probabilities, Vec<f64>),
-            name!(outlier_scores, Vec<f64>),
-            name!(core_distances, Vec<f64>),
-            name!(nodes, Vec<i32>),
-            name!(densities, Vec<f64>),
-            name!(tree, Vec<f64>),
-        ),
-    > {
-        raise(|| {
-            let points = matrix("embeddings", embeddings)?;
-            let params = params(min_cluster_size, min_samples)?;
-            let (found, data) =
-                interruptible(|check| cluster::hdbscan_with_prediction_data(points.view(), &params, check))?;
-            Ok(TableIterator::once((
-                found.labels,
-                found.probabilities,
-                found.outlier_scores,
-                data.points.iter().map(|point| point.core_distance).collect(),
-                data.points.iter().map(|point| point.cluster as i32).collect(),
-                data.points.iter().map(|point| point.lambda).collect(),
-                data.clusters.iter().flat_map(pack).collect(),
-            )))
-        })
-    }
-
-    /// Places new vectors into the clusters of old ones; cluster -1 is noise.
-    #[pg_extern(stable, parallel_safe, cost = 100000)]
-    #[allow(clippy::too_many_arguments, reason = "the columns of a stored clustering")]
-    pub fn predict_clusters(
-        embeddings: Option<Array<Vector>>,
-        core_distances: Vec<f64>,
-        nodes: Vec<i32>,
-        densities: Vec<f64>,
-        tree: Vec<f64>,
-        min_samples: i32,
-        new_embeddings: Option<Array<Vector>>,
-    ) -> TableIterator<'static, (name!(ordinal, i32), name!(cluster, i32), name!(probability, f64))> {
-        raise(|| {
-            let (old, new) = (matrix("embeddings", embeddings)?, matrix("new_embeddings", new_embeddings)?);
-            let facts = core_distances.into_iter().zip(nodes).zip(densities);
-            let data = PredictionData {
-                min_samples: at_least(1, "min_samples", min_samples)?,
-                points: facts
-                    .map(|((core_distance, node), lambda)| PointFacts { core_distance, cluster: node as u32, lambda })
-                    .collect(),
-                clusters: tree.chunks_exact(NODE).map(unpack).collect(),
-            };
-            let threads = settings::cluster_threads();
-            let found = interruptible(|check| cluster::predict(&data, old.view(), new.view(), threads, check))?;
-            let rows = found.labels.into_iter().zip(found.probabilities).enumerate();
-            Ok(TableIterator::new(rows.map(|(row, (label, probability))| (row as i32 + 1, label, probability))))
-        })
-    }
+/// Places new vectors into the clusters of old ones; cluster -1 is noise.
+#[pg_extern(stable, parallel_safe, cost = 100000)]
+#[allow(clippy::too_many_arguments, reason = "the columns of a stored clustering")]
+pub fn speaker_predict_clusters(
+    embeddings: Option<Array<Vector>>,
+    core_distances: Vec<f64>,
+    nodes: Vec<i32>,
+    densities: Vec<f64>,
+    tree: Vec<f64>,
+    min_samples: i32,
+    new_embeddings: Option<Array<Vector>>,
+) -> TableIterator<'static, (name!(ordinal, i32), name!(cluster, i32), name!(probability, f64))> {
+    raise(|| {
+        let (old, new) = (matrix("embeddings", embeddings)?, matrix("new_embeddings", new_embeddings)?);
+        let facts = core_distances.into_iter().zip(nodes).zip(densities);
+        let data = PredictionData {
+            min_samples: at_least(1, "min_samples", min_samples)?,
+            points: facts
+                .map(|((core_distance, node), lambda)| PointFacts { core_distance, cluster: node as u32, lambda })
+                .collect(),
+            clusters: tree.chunks_exact(NODE).map(unpack).collect(),
+        };
+        let threads = settings::cluster_threads();
+        let found = interruptible(|check| cluster::predict(&data, old.view(), new.view(), threads, check))?;
+        let rows = found.labels.into_iter().zip(found.probabilities).enumerate();
+        Ok(TableIterator::new(rows.map(|(row, (label, probability))| (row as i32 + 1, label, probability))))
+    })
 }
 
 /// Numbers of one node in a stored tree.

@@ -1,13 +1,17 @@
 //! Audio to embeddings.
 
+use pgrx::fcinfo::pg_getarg;
 use pgrx::prelude::*;
-use pgrx::spi::{self, SpiClient};
+use pgrx::{Array, Internal};
 use speaker_core::audio::{Span, SpanError};
 use speaker_onnx::Embedded;
 
-use crate::backend::{self, Outcome};
+use crate::aggregate::with_state;
+use crate::composite::Composite;
 use crate::datum::Vector;
 use crate::error::{raise, Report, SqlError};
+use crate::extraction::{embed_one, Extraction, Outcome};
+use crate::model_cache;
 use crate::source::{Audio, Bytea};
 
 // Not strict: NULL audio gives NULL, NULL start and end mean the bounds of the recording, NULL model the default one.
@@ -21,7 +25,7 @@ fn extract_speaker_embedding(
     raise(|| {
         let Some(audio) = audio else { return Ok(None) };
         let span = Span::new(start_s, end_s)?;
-        Ok(Some(Vector::new(backend::embed_one(&Audio::Bytea(audio), span, model)?.into_vec())))
+        Ok(Some(Vector::new(embed_one(&Audio::Bytea(audio), span, model)?.into_vec())))
     })
 }
 
@@ -45,105 +49,166 @@ fn extract_speaker_embeddings(
 > {
     raise(|| {
         let Some(audio) = audio else { return Ok(TableIterator::empty()) };
-        let spans = spans(starts, ends)?;
-        let outcomes = backend::embed_all(model, |extraction| extraction.take(&Audio::Bytea(audio), &spans))?;
-        Ok(TableIterator::new((1..).zip(outcomes).map(|(ordinal, outcome)| {
-            let Columns { embedding, speech_s, error_code, error, permanent } = outcome.into();
+        let bounds = Bounds::new(starts, ends)?;
+        let mut extraction = Extraction::new(model, None)?;
+        extraction.check_room(bounds.len())?;
+        extraction.take(&Audio::Bytea(audio), bounds.spans())?;
+        Ok(TableIterator::new((1..).zip(extraction.finish()?).map(|(ordinal, outcome)| {
+            let Answer { embedding, speech_s, error_code, error, permanent } = outcome.into();
             (ordinal, embedding, speech_s, error_code, error, permanent)
         })))
     })
 }
 
-#[pg_schema]
-pub mod speaker {
-    use super::*;
+/// The state of `speaker_extract`.
+struct Extract {
+    extraction: Extraction,
+    /// As the first row asked for them.
+    model: Option<String>,
+    sha256: Option<String>,
+    segment_ids: Vec<i64>,
+}
 
-    // Volatile: its query may see more than the statement that calls it.
-    #[pg_extern(volatile, cost = 1000000)]
-    #[allow(clippy::type_complexity, reason = "pgrx reads the columns of the row from the type")]
-    pub fn extract_segments(
-        segment_ids: Vec<Option<i64>>,
-        model: &str,
-    ) -> TableIterator<
-        'static,
+// It takes its arguments by hand: pgrx has no unpacking beside the state of an aggregate, which needs the call's own
+// record.
+#[pg_extern(sql = r#"
+    CREATE FUNCTION speaker_extract_state(
+        state internal, audio bytea, audio_lo oid, audio_path text, named_by text,
+        segment_ids bigint[], starts float8[], ends float8[], model text, sha256 text)
+    RETURNS internal LANGUAGE c STABLE PARALLEL RESTRICTED COST 1000000 AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+"#)]
+fn speaker_extract_state(fcinfo: pg_sys::FunctionCallInfo) -> Internal {
+    // SAFETY: the types are those of the SQL signature.
+    let (state, audio, large_object, path) = unsafe {
         (
-            name!(segment_id, i64),
-            name!(source_hash, Option<Vec<u8>>),
-            name!(embedding, Option<Vector>),
-            name!(speech_s, Option<f64>),
-            name!(error_code, Option<&'static str>),
-            name!(error, Option<String>),
-            name!(permanent, Option<bool>),
-        ),
-    > {
+            pg_getarg::<Internal>(fcinfo, 0),
+            pg_getarg::<Bytea>(fcinfo, 1),
+            pg_getarg::<pg_sys::Oid>(fcinfo, 2),
+            pg_getarg::<String>(fcinfo, 3),
+        )
+    };
+    // SAFETY: as above.
+    let (named_by, segment_ids, starts, ends, model, sha256) = unsafe {
+        (
+            pg_getarg::<&str>(fcinfo, 4),
+            pg_getarg::<Array<i64>>(fcinfo, 5),
+            pg_getarg::<Array<f64>>(fcinfo, 6),
+            pg_getarg::<Array<f64>>(fcinfo, 7),
+            pg_getarg::<&str>(fcinfo, 8),
+            pg_getarg::<&str>(fcinfo, 9),
+        )
+    };
+    let start = || {
         raise(|| {
-            Spi::connect(|client| {
-                let recordings = recordings(client, segment_ids).expect("the query fits its columns");
-                if recordings.is_empty() {
-                    return Ok(TableIterator::empty());
-                }
-                let outcomes = backend::embed_all(Some(model), |extraction| {
-                    recordings.iter().try_for_each(|recording| extraction.take(&recording.audio, &recording.spans))
-                })?;
-                let segments = recordings.into_iter().flat_map(|recording| recording.segments);
-                Ok(TableIterator::new(segments.zip(outcomes).map(|((id, source_hash), outcome)| {
-                    let Columns { embedding, speech_s, error_code, error, permanent } = outcome.into();
-                    (id, source_hash, embedding, speech_s, error_code, error, permanent)
-                })))
-            })
+            let extraction = Extraction::new(model, sha256)?;
+            let [model, sha256] = [model, sha256].map(|text| text.map(str::to_owned));
+            Ok(Extract { extraction, model, sha256, segment_ids: Vec::new() })
         })
-    }
-
-    #[pg_extern(stable, parallel_safe)]
-    pub fn load_model(model: &str) {
-        raise(|| backend::with_model(Some(model), |_| Ok(())));
-    }
+    };
+    let take = |state: &mut Extract| {
+        raise(|| {
+            for (argument, first, now) in [("model", &state.model, model), ("sha256", &state.sha256, sha256)] {
+                if first.as_deref() != now {
+                    return Err(SqlError::Differs { argument }.into());
+                }
+            }
+            let bounds = Bounds::new(starts, ends)?;
+            let ids = segment_ids.ok_or(SqlError::Null { argument: "segment_ids" })?;
+            if ids.len() != bounds.len() {
+                return Err(SqlError::SegmentLengths { segments: ids.len(), starts: bounds.len() }.into());
+            }
+            state.extraction.check_room(ids.len())?;
+            for (row, id) in ids.iter().enumerate() {
+                let null = SqlError::NullElement { argument: "segment_ids", position: row + 1 };
+                state.segment_ids.push(id.ok_or(null)?);
+            }
+            match Audio::of_recording(audio, large_object, path, named_by) {
+                Some(audio) => state.extraction.take(&audio, bounds.spans()),
+                None => {
+                    let missing = SqlError::AudioMissing { what: "the recording's audio".to_owned() };
+                    state.extraction.refuse(&missing.into(), bounds.len());
+                    Ok(())
+                }
+            }
+        })
+    };
+    // SAFETY: the aggregate below uses this state for an Extract, here and in its final function.
+    unsafe { with_state(state.unwrap_or_default(), fcinfo, start, take) }
 }
 
-/// A recording, and what of it is wanted. Its audio is there as long as the query's connection.
-struct Recording {
-    audio: Audio,
-    /// Ids, and hashes of what their embeddings are made from.
-    segments: Vec<(i64, Option<Vec<u8>>)>,
-    /// One of each segment.
-    spans: Vec<Result<Span, SpanError>>,
+#[pg_extern(
+    sql = r#"
+    CREATE FUNCTION speaker_extract_final(state internal) RETURNS speaker_extracted
+    LANGUAGE c STABLE PARALLEL RESTRICTED COST 100000 AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+"#,
+    requires = ["speaker_extracted"]
+)]
+fn speaker_extract_final(fcinfo: pg_sys::FunctionCallInfo) -> Option<Composite> {
+    // SAFETY: the type is that of the SQL signature.
+    let mut state = unsafe { pg_getarg::<Internal>(fcinfo, 0) }?;
+    // SAFETY: the state that speaker_extract_state made.
+    let state = unsafe { state.get_mut::<Extract>() }?;
+    let outcomes = raise(|| state.extraction.finish());
+    let (mut embeddings, mut speech_s) = (Vec::new(), Vec::new());
+    let (mut error_codes, mut errors, mut permanent) = (Vec::new(), Vec::new(), Vec::new());
+    for outcome in outcomes {
+        let answer = Answer::from(outcome);
+        embeddings.push(answer.embedding);
+        speech_s.push(answer.speech_s);
+        error_codes.push(answer.error_code);
+        errors.push(answer.error);
+        permanent.push(answer.permanent);
+    }
+    let segment_ids = std::mem::take(&mut state.segment_ids);
+    // SAFETY: the columns are those of speaker_extracted, below.
+    Some(unsafe {
+        Composite::of_result(fcinfo, |columns| {
+            columns.push(segment_ids);
+            columns.push_vectors(embeddings);
+            columns.push(speech_s);
+            columns.push(error_codes);
+            columns.push(errors);
+            columns.push(permanent);
+        })
+    })
 }
 
-/// The recordings of these segments, as far as they have audio.
-fn recordings(client: &SpiClient, segment_ids: Vec<Option<i64>>) -> spi::Result<Vec<Recording>> {
-    let query = "SELECT audio, audio_lo, audio_path, ids, source_hashes, starts, ends \
-                 FROM speaker.audio_of_segments($1)";
-    let mut rows = client.select(query, None, &[segment_ids.into()])?;
-    let mut recordings = Vec::new();
-    while rows.next().is_some() {
-        let audio = Audio::of_recording(rows.get(1)?, rows.get(2)?, rows.get(3)?);
-        let ids = rows.get::<Vec<i64>>(4)?.unwrap_or_default();
-        let hashes = rows.get::<Array<&[u8]>>(5)?;
-        let hashes = hashes.iter().flat_map(|hashes| hashes.iter()).map(|hash| hash.map(<[u8]>::to_vec));
-        let [starts, ends] = [rows.get::<Vec<f64>>(6)?, rows.get::<Vec<f64>>(7)?].map(Option::unwrap_or_default);
-        let recording = Recording {
-            audio: audio.expect("the query leaves out recordings without audio"),
-            segments: ids.into_iter().zip(hashes).collect(),
-            spans: starts.into_iter().zip(ends).map(|(start, end)| Span::new(Some(start), Some(end))).collect(),
-        };
-        assert_eq!(recording.segments.len(), recording.spans.len(), "the arrays are of the same segments");
-        recordings.push(recording);
-    }
-    Ok(recordings)
+#[pg_extern(stable, parallel_safe)]
+fn speaker_load_model(model: &str, sha256: Option<&str>) {
+    raise(|| {
+        model_cache::model(Some(model), sha256)?;
+        Ok(())
+    });
 }
 
-fn spans(starts: Option<Array<f64>>, ends: Option<Array<f64>>) -> Result<Vec<Result<Span, SpanError>>, Report> {
-    let starts = starts.ok_or(SqlError::Null { argument: "starts" })?;
-    let ends = ends.ok_or(SqlError::Null { argument: "ends" })?;
-    if starts.len() != ends.len() {
-        return Err(SqlError::Lengths { starts: starts.len(), ends: ends.len() }.into());
+/// Starts and ends of as many stretches.
+struct Bounds<'a> {
+    starts: Array<'a, f64>,
+    ends: Array<'a, f64>,
+}
+
+impl<'a> Bounds<'a> {
+    fn new(starts: Option<Array<'a, f64>>, ends: Option<Array<'a, f64>>) -> Result<Self, Report> {
+        let starts = starts.ok_or(SqlError::Null { argument: "starts" })?;
+        let ends = ends.ok_or(SqlError::Null { argument: "ends" })?;
+        if starts.len() != ends.len() {
+            return Err(SqlError::Lengths { starts: starts.len(), ends: ends.len() }.into());
+        }
+        Ok(Self { starts, ends })
     }
-    Ok(starts.iter().zip(ends.iter()).map(|(start, end)| Span::new(start, end)).collect())
+
+    fn len(&self) -> usize {
+        self.starts.len()
+    }
+
+    fn spans(&self) -> impl Iterator<Item = Result<Span, SpanError>> + '_ {
+        self.starts.iter().zip(self.ends.iter()).map(|(start, end)| Span::new(start, end))
+    }
 }
 
 /// An embedding, or an error and whether it lasts.
 #[derive(Default)]
-struct Columns {
+struct Answer {
     embedding: Option<Vector>,
     speech_s: Option<f64>,
     error_code: Option<&'static str>,
@@ -151,7 +216,7 @@ struct Columns {
     permanent: Option<bool>,
 }
 
-impl From<Outcome> for Columns {
+impl From<Outcome> for Answer {
     fn from(outcome: Outcome) -> Self {
         match outcome {
             Ok(Embedded { embedding, speech_s }) => {
@@ -172,15 +237,44 @@ impl From<Outcome> for Columns {
 
 extension_sql!(
     r#"
+CREATE TYPE speaker_extracted AS (
+    segment_ids bigint[], embeddings vector[], speech_s float8[], error_codes text[], errors text[], permanent boolean[]
+);
+COMMENT ON TYPE speaker_extracted IS
+    'What speaker_extract() answers: arrays with an element for each segment, in the order they came in. An element of embeddings is NULL where there is an error; permanent tells whether the same input can ever work.';
+"#,
+    name = "speaker_extracted",
+);
+
+extension_sql!(
+    r#"
+CREATE AGGREGATE speaker_extract(
+    audio bytea, audio_lo oid, audio_path text, named_by text,
+    segment_ids bigint[], starts float8[], ends float8[], model text, sha256 text
+) (
+    SFUNC = speaker_extract_state, STYPE = internal,
+    FINALFUNC = speaker_extract_final, FINALFUNC_MODIFY = READ_WRITE, PARALLEL = RESTRICTED
+);
+COMMENT ON AGGREGATE speaker_extract(bytea, oid, text, text, bigint[], float8[], float8[], text, text) IS
+    'Embeddings of segments of many recordings: a row for each recording, decoded once, with one of audio, audio_lo and audio_path, and its segments. What is not in the row is read with the rights of the role named_by as well as the caller''s. With sha256 no other version of the model will do. Not a row: NULL.';
+
 ALTER FUNCTION extract_speaker_embeddings(bytea, float8[], float8[], text) ROWS 100;
-ALTER FUNCTION speaker.extract_segments(bigint[], text) ROWS 200;
 COMMENT ON FUNCTION extract_speaker_embedding(bytea, float8, float8, text) IS
     'The voice embedding of a stretch of audio, from start_s to end_s (seconds; NULL means from the start, to the end), L2-normalised. In ORDER BY write (SELECT extract_speaker_embedding(...)), or it is computed for every row.';
 COMMENT ON FUNCTION extract_speaker_embeddings(bytea, float8[], float8[], text) IS
     'Embeddings of many stretches of one recording, which is decoded once: a row per stretch, ordinal from 1, with its embedding or its error. permanent tells whether the same input can ever work.';
-COMMENT ON FUNCTION speaker.extract_segments(bigint[], text) IS
-    'Embeddings of segments of any recordings, each decoded once, with the hash of what they were made from. No row: rejected, or without audio.';
+COMMENT ON FUNCTION speaker_extract_state(internal, bytea, oid, text, text, bigint[], float8[], float8[], text, text) IS
+    'Part of speaker_extract().';
+COMMENT ON FUNCTION speaker_extract_final(internal) IS 'Part of speaker_extract().';
+COMMENT ON FUNCTION speaker_load_model(text, text) IS
+    'Opens a model for this session, or raises why it cannot be used: with sha256, because the installed version is another.';
 "#,
     name = "embedding_comments",
-    requires = [extract_speaker_embedding, extract_speaker_embeddings, speaker::extract_segments],
+    requires = [
+        extract_speaker_embedding,
+        extract_speaker_embeddings,
+        speaker_extract_state,
+        speaker_extract_final,
+        speaker_load_model
+    ],
 );

@@ -14,50 +14,45 @@ use crate::datum::{Vector, VectorRef};
 use crate::error::{raise, Report, SqlError};
 use crate::interrupts::Interrupts;
 
-#[pg_schema]
-pub mod speaker {
-    use super::*;
+// Called for each row, so it takes from its arguments what it needs: to have pgrx unpack all of them costs 2
+// to 9 % of the search.
+#[pg_extern(sql = r#"
+    CREATE FUNCTION speaker_nearest_state(state internal, speaker_id bigint, mean vector, embeddings vector[], k int)
+    RETURNS internal LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+"#)]
+pub fn speaker_nearest_state(fcinfo: pg_sys::FunctionCallInfo) -> Internal {
+    // SAFETY: the types are those of the SQL signature.
+    let (state, speaker_id, mean, no_embeddings) = unsafe {
+        (pg_getarg(fcinfo, 0), pg_getarg(fcinfo, 1), pg_getarg::<VectorRef>(fcinfo, 2), pg_arg_is_null(fcinfo, 3))
+    };
+    let state = state.unwrap_or_default();
+    let (Some(speaker_id), Some(mean), false) = (speaker_id, mean, no_embeddings) else { return state };
+    mean.prefetch_next_rows();
+    let make = || {
+        // SAFETY: as above.
+        let (embeddings, k) = unsafe { (pg_getarg(fcinfo, 3), pg_getarg(fcinfo, 4)) };
+        raise(|| start(embeddings.expect("not null, as seen above"), k))
+    };
+    let compare = |search: &mut Search| {
+        raise(|| {
+            let interrupts = Interrupts::default();
+            let outcome = search.push(speaker_id, mean.as_slice(), &|| interrupts.check());
+            interrupts.rethrow();
+            Ok(outcome?)
+        })
+    };
+    // SAFETY: the aggregates below use this state for a search, here and in their final functions.
+    unsafe { with_state(state, fcinfo, make, compare) }
+}
 
-    // Called for each row, so it takes from its arguments what it needs: to have pgrx unpack all of them costs 2
-    // to 9 % of the search.
-    #[pg_extern(sql = r#"
-        CREATE FUNCTION speaker.nearest_state(state internal, speaker_id bigint, mean vector, embeddings vector[], k int)
-        RETURNS internal LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
-    "#)]
-    pub fn nearest_state(fcinfo: pg_sys::FunctionCallInfo) -> Internal {
-        // SAFETY: the types are those of the SQL signature.
-        let (state, speaker_id, mean, no_embeddings) = unsafe {
-            (pg_getarg(fcinfo, 0), pg_getarg(fcinfo, 1), pg_getarg::<VectorRef>(fcinfo, 2), pg_arg_is_null(fcinfo, 3))
-        };
-        let state = state.unwrap_or_default();
-        let (Some(speaker_id), Some(mean), false) = (speaker_id, mean, no_embeddings) else { return state };
-        mean.prefetch_next_rows();
-        let make = || {
-            // SAFETY: as above.
-            let (embeddings, k) = unsafe { (pg_getarg(fcinfo, 3), pg_getarg(fcinfo, 4)) };
-            raise(|| start(embeddings.expect("not null, as seen above"), k))
-        };
-        let compare = |search: &mut Search| {
-            raise(|| {
-                let interrupts = Interrupts::default();
-                let outcome = search.push(speaker_id, mean.as_slice(), &|| interrupts.check());
-                interrupts.rethrow();
-                Ok(outcome?)
-            })
-        };
-        // SAFETY: the aggregates below use this state for a search, here and in their final functions.
-        unsafe { with_state(state, fcinfo, make, compare) }
-    }
+#[pg_extern(immutable, parallel_safe)]
+pub fn speaker_nearest_ids_final(state: Internal) -> Option<Vec<i64>> {
+    answers(state, |found| found.id)
+}
 
-    #[pg_extern(immutable, parallel_safe)]
-    pub fn nearest_speakers_final(state: Internal) -> Option<Vec<i64>> {
-        answers(state, |found| found.id)
-    }
-
-    #[pg_extern(immutable, parallel_safe)]
-    pub fn nearest_similarities_final(state: Internal) -> Option<Vec<f64>> {
-        answers(state, |found| found.similarity)
-    }
+#[pg_extern(immutable, parallel_safe)]
+pub fn speaker_nearest_similarities_final(state: Internal) -> Option<Vec<f64>> {
+    answers(state, |found| found.similarity)
 }
 
 fn start(embeddings: Array<Vector>, k: Option<i32>) -> Result<Search, Report> {
@@ -91,19 +86,19 @@ fn answers<T>(mut state: Internal, of: impl Fn(&Match) -> T) -> Option<Vec<T>> {
 
 extension_sql!(
     r#"
-CREATE AGGREGATE speaker.nearest_speakers(speaker_id bigint, mean vector, embeddings vector[], k int) (
-    SFUNC = speaker.nearest_state, STYPE = internal,
-    FINALFUNC = speaker.nearest_speakers_final, FINALFUNC_MODIFY = SHAREABLE
+CREATE AGGREGATE speaker_nearest_ids(speaker_id bigint, mean vector, embeddings vector[], k int) (
+    SFUNC = speaker_nearest_state, STYPE = internal,
+    FINALFUNC = speaker_nearest_ids_final, FINALFUNC_MODIFY = SHAREABLE
 );
-COMMENT ON AGGREGATE speaker.nearest_speakers(bigint, vector, vector[], int) IS
+COMMENT ON AGGREGATE speaker_nearest_ids(bigint, vector, vector[], int) IS
     'For each embedding in turn the ids of the k speakers with the largest inner product of embedding and mean, the best first; of equals the lowest id. embeddings and k are those of the first row.';
-CREATE AGGREGATE speaker.nearest_similarities(speaker_id bigint, mean vector, embeddings vector[], k int) (
-    SFUNC = speaker.nearest_state, STYPE = internal,
-    FINALFUNC = speaker.nearest_similarities_final, FINALFUNC_MODIFY = SHAREABLE
+CREATE AGGREGATE speaker_nearest_similarities(speaker_id bigint, mean vector, embeddings vector[], k int) (
+    SFUNC = speaker_nearest_state, STYPE = internal,
+    FINALFUNC = speaker_nearest_similarities_final, FINALFUNC_MODIFY = SHAREABLE
 );
-COMMENT ON AGGREGATE speaker.nearest_similarities(bigint, vector, vector[], int) IS
+COMMENT ON AGGREGATE speaker_nearest_similarities(bigint, vector, vector[], int) IS
     'The inner products that go with nearest_speakers.';
 "#,
     name = "nearest_aggregates",
-    requires = [speaker::nearest_state, speaker::nearest_speakers_final, speaker::nearest_similarities_final],
+    requires = [speaker_nearest_state, speaker_nearest_ids_final, speaker_nearest_similarities_final],
 );

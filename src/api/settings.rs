@@ -4,22 +4,33 @@ use pgrx::prelude::*;
 
 use crate::settings;
 
-#[pg_schema]
-pub mod speaker {
-    use super::*;
-
-    #[pg_extern(stable, parallel_safe)]
-    pub fn default_model() -> String {
-        settings::default_model()
-    }
-
-    #[pg_extern(stable, parallel_safe)]
-    pub fn max_attempts() -> i32 {
-        settings::max_attempts()
-    }
-
-    #[pg_extern(stable, parallel_safe)]
-    pub fn retry_delay_s() -> i32 {
-        settings::retry_delay()
-    }
+#[pg_extern(stable, parallel_safe)]
+fn speaker_default_model() -> String {
+    settings::default_model()
 }
+
+#[pg_extern(stable, parallel_safe)]
+fn speaker_collection() -> Option<String> {
+    settings::collection()
+}
+
+#[pg_extern(stable, parallel_safe)]
+fn speaker_max_attempts() -> i32 {
+    settings::max_attempts()
+}
+
+#[pg_extern(stable, parallel_safe)]
+fn speaker_retry_delay_s() -> i32 {
+    settings::retry_delay()
+}
+
+extension_sql!(
+    r#"
+COMMENT ON FUNCTION speaker_default_model() IS 'The setting speaker.default_model.';
+COMMENT ON FUNCTION speaker_collection() IS 'The setting speaker.collection; NULL where it is empty.';
+COMMENT ON FUNCTION speaker_max_attempts() IS 'The setting speaker.max_attempts.';
+COMMENT ON FUNCTION speaker_retry_delay_s() IS 'The setting speaker.retry_delay, in seconds.';
+"#,
+    name = "settings_comments",
+    requires = [speaker_default_model, speaker_collection, speaker_max_attempts, speaker_retry_delay_s],
+);

@@ -2,11 +2,11 @@
 
 use pgrx::prelude::*;
 use speaker_core::audio::Span;
-use speaker_core::embedding;
+use speaker_core::embedding::{self, UnitEmbedding};
 
-use crate::backend;
 use crate::datum::Vector;
-use crate::error::raise;
+use crate::error::{raise, Report};
+use crate::extraction::Extraction;
 use crate::source::{Audio, Bytea};
 
 #[pg_extern(immutable, strict, parallel_safe)]
@@ -24,10 +24,16 @@ fn verify_speakers(
     raise(|| {
         let (Some(a), Some(b)) = (a, b) else { return Ok(TableIterator::empty()) };
         let whole = Span::new(None, None)?;
-        let first = backend::embed_one(&Audio::Bytea(a), whole, model)?;
-        let second = backend::embed_one(&Audio::Bytea(b), whole, model)?;
-        let threshold = backend::with_model(model, |model| Ok(model.manifest().thresholds.utterance))?;
-        let similarity = embedding::cosine(first.as_slice(), second.as_slice())?;
+        // Both in one extraction, so under one version of the model, which is also whose threshold is taken.
+        let mut extraction = Extraction::new(model, None)?;
+        for clip in [a, b] {
+            extraction.take(&Audio::Bytea(clip), std::iter::once(Ok(whole)))?;
+        }
+        let mut embeddings = extraction.finish()?.into_iter().map(|outcome| Ok(outcome?.embedding));
+        let mut next = || embeddings.next().expect("each clip has an outcome");
+        let (first, second): (Result<UnitEmbedding, Report>, _) = (next(), next());
+        let threshold = extraction.manifest(|manifest| manifest.thresholds.utterance);
+        let similarity = embedding::cosine(first?.as_slice(), second?.as_slice())?;
         Ok(TableIterator::once((similarity >= threshold, similarity, threshold)))
     })
 }

@@ -1,4 +1,6 @@
-//! Every error code, once: what programs, `speaker.error_codes` and the README's table know of it.
+//! Every error code, once: what programs, a store's view `error_codes` and the README's table know of it.
+//!
+//! Hints name a store's objects as they are called in the default store, `speaker`.
 
 use pgrx::PgSqlErrorCode;
 
@@ -107,6 +109,10 @@ catalogue! {
         "A file of the server, for a role that may not read those",
         "SELECT pg_has_role('pg_read_server_files', 'USAGE').",
         "Use a role that is a member of pg_read_server_files, or store the audio as bytea or large object.";
+    AUDIO_FORBIDDEN: "audio_forbidden", ERRCODE_INSUFFICIENT_PRIVILEGE, PASSING,
+        "A large object that the caller, or the role that named it, may not read",
+        "The large object's owner and privileges: \\lo_list+ in psql.",
+        "GRANT SELECT ON LARGE OBJECT to that role, or have a role that may read it name it anew.";
     FILE_PATH: "file_path", ERRCODE_INVALID_PARAMETER_VALUE, PASSING,
         "A path that is relative, or leads out of speaker.audio_dir",
         "SHOW speaker.audio_dir, and where links on the path lead.",
@@ -144,7 +150,7 @@ catalogue! {
         "SHOW speaker.onnxruntime, and whether the server's user can read that file.",
         "Install onnxruntime 1.20 or newer on the server and name the library in speaker.onnxruntime.";
     MODEL_UNKNOWN: "model_unknown", ERRCODE_UNDEFINED_OBJECT, PASSING,
-        "Not a name of a model, not registered in this database, or not in speaker.model_dir",
+        "Not a name of a model, not registered in the store, or not in speaker.model_dir",
         "SELECT name FROM speaker.models, and SHOW speaker.model_dir.",
         "SELECT name FROM speaker.models lists the models; register_model() adds one whose files are in speaker.model_dir.";
     MODEL_MISSING: "model_missing", ERRCODE_UNDEFINED_FILE, PASSING,
@@ -156,7 +162,7 @@ catalogue! {
         "Whether the file was replaced, or copied in part.",
         "Install the file that belongs to the manifest; another file is another version and needs its own.";
     MODEL_OTHER_VERSION: "model_other_version", ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, PASSING,
-        "The installed model is not the one that this database registered",
+        "The installed model is not the one that the store registered",
         "The sha256 in speaker.models and in the installed manifest.",
         "Install the registered version, or call register_model() to use the new one beside it.";
     MODEL_CONTRACT: "model_contract", ERRCODE_CONFIG_FILE_ERROR, PASSING,
@@ -203,6 +209,10 @@ catalogue! {
         "More vectors than can be clustered at once",
         "The number of unknown segments.",
         "Cluster a part of the vectors at a time.";
+    TOO_MUCH_MEMORY: "too_much_memory", ERRCODE_PROGRAM_LIMIT_EXCEEDED, PASSING,
+        "A call that would take more memory than speaker.max_memory",
+        "How much one call is asked to do at once, and SHOW speaker.max_memory.",
+        "Ask for less in one call, or have speaker.max_memory raised.";
     CLUSTERING_INCONSISTENT: "clustering_inconsistent", ERRCODE_DATA_EXCEPTION, PERMANENT,
         "A clustering that is not of these vectors",
         "Whether embeddings changed since it was made.",
@@ -235,6 +245,62 @@ catalogue! {
         "A segment and a speaker of different collections",
         "The collections of both.",
         "Speakers are known within one collection.";
+    COLLECTION_FIXED: "collection_fixed", ERRCODE_FEATURE_NOT_SUPPORTED, PERMANENT,
+        "The collection of a row that is there already would change",
+        "Which collection the row was made in.",
+        "The collection of a row never changes: ingest the recording anew in the other collection, and delete it here.";
+    COLLECTION_HIDDEN: "collection_hidden", ERRCODE_INSUFFICIENT_PRIVILEGE, PASSING,
+        "A collection that row-level security hides from this role",
+        "The memberships of the role, and SHOW speaker.collection.",
+        "Have the role made a member of the collection, or set speaker.collection to one that it is a member of.";
+    ROW_HIDDEN: "row_hidden", ERRCODE_INSUFFICIENT_PRIVILEGE, PASSING,
+        "A row that a policy hides, or that a trigger swallowed as it was written",
+        "The policies and the triggers of the table: \\d in psql.",
+        "Let the policies of the table show the role what it writes, and its triggers return the row.";
+    IN_TRANSACTION: "in_transaction", ERRCODE_ACTIVE_SQL_TRANSACTION, PASSING,
+        "A procedure that commits was called inside a transaction or a function",
+        "Whether the client opened a transaction: drivers do so unless autocommit is on.",
+        "Call it with autocommit on and outside of BEGIN, DO and functions, or use embed_due() in transactions of your own.";
+    LEDGER_FORBIDDEN: "ledger_forbidden", ERRCODE_INSUFFICIENT_PRIVILEGE, PASSING,
+        "Leases of a store taken by another than its owner, whose own functions alone take them",
+        "Who owns the store's tables and its functions: they have one owner.",
+        "Call backfill_embeddings() instead; the functions and tables of a store have to have the same owner.";
+    STORE_MISSING: "store_missing", ERRCODE_INVALID_SCHEMA_NAME, PASSING,
+        "No store in that schema",
+        "The name of the schema, and the database that the session is in.",
+        "SELECT create_speaker_store() makes a store, in schema speaker unless another is named.";
+    STORE_EXISTS: "store_exists", ERRCODE_DUPLICATE_SCHEMA, PASSING,
+        "The schema has a store already, or other objects",
+        "What is in the schema.",
+        "Name another schema. A store that is there is brought up to date by upgrade_speaker_store().";
+    STORE_VERSION: "store_version", ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, PASSING,
+        "The store is of another version than the library",
+        "The migrations that the store records, and the version of the installed library.",
+        "If the store is older, SELECT upgrade_speaker_store(); if it is newer, install that version of pg_speaker.";
+    STORE_NOT_EMPTY: "store_not_empty", ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, PASSING,
+        "The store has data already",
+        "What the store's tables hold.",
+        "Use an empty store, or remove what is in this one.";
+    STORE_FORBIDDEN: "store_forbidden", ERRCODE_INSUFFICIENT_PRIVILEGE, PASSING,
+        "A store in a schema of another role",
+        "The owner of the schema: \\dn in psql.",
+        "Use a schema of your own, or have its owner make the store.";
+    TRIGGER_MISPLACED: "trigger_misplaced", ERRCODE_INSUFFICIENT_PRIVILEGE, PERMANENT,
+        "A trigger function of a store on a table that is not its own",
+        "Who made the trigger.",
+        "Drop the trigger: the store's functions work for the store's tables only.";
+    CLAIM_OF_OTHERS: "claim_of_others", ERRCODE_INSUFFICIENT_PRIVILEGE, PASSING,
+        "A claim of another session, which is at work",
+        "SELECT * FROM speaker.embedding_claims.",
+        "Leave it to that session; what a session that is gone had claimed is taken back by the next backfill.";
+    SCHEMA_OPEN: "schema_open", ERRCODE_INSUFFICIENT_PRIVILEGE, PASSING,
+        "Others than its owner may create objects in this schema, and so catch what its functions call",
+        "The privileges of the schema: \\dn+ in psql.",
+        "REVOKE CREATE ON SCHEMA from all but its owner, or name another schema.";
+    ENCODING: "encoding", ERRCODE_FEATURE_NOT_SUPPORTED, PERMANENT,
+        "The encoding of the database is not UTF8",
+        "SHOW server_encoding.",
+        "Use a database that was created with ENCODING 'UTF8'.";
     SESSION_ENDED: "session_ended", ERRCODE_CRASH_SHUTDOWN, PASSING,
         "The session ended, or the server crashed, each time that this segment was worked on alone. In the ledger only",
         "The server's log at those times; statement_timeout of the session.",

@@ -22,11 +22,17 @@ pub use catalogue::{ErrorCode, ALL};
 /// Errors of the glue itself: arguments that no type could rule out.
 #[derive(Debug, Clone, Error)]
 pub enum SqlError {
+    #[error("this store is of version {store}, but the library works with version {library}")]
+    StoreVersion { store: i32, library: i32 },
+
     #[error("different vector dimensions {left} and {right}")]
     Dimensions { left: usize, right: usize },
 
     #[error("starts has {starts} elements, but ends has {ends}")]
     Lengths { starts: usize, ends: usize },
+
+    #[error("segment_ids has {segments} elements, but starts has {starts}")]
+    SegmentLengths { segments: usize, starts: usize },
 
     #[error("element {position} of {argument} is NULL")]
     NullElement { argument: &'static str, position: usize },
@@ -52,6 +58,15 @@ pub enum SqlError {
     #[error("permission denied to read audio from files of the server")]
     FilesForbidden,
 
+    #[error("role \"{role}\", which named the audio file, may not read files of the server")]
+    NamerOfFileForbidden { role: String },
+
+    #[error("permission denied for large object {oid}")]
+    LargeObjectForbidden { oid: u32 },
+
+    #[error("role \"{role}\", which named large object {oid}, may not read it")]
+    NamerOfLargeObjectForbidden { oid: u32, role: String },
+
     #[error("the path of an audio file is absolute")]
     RelativePath,
 
@@ -60,6 +75,15 @@ pub enum SqlError {
 
     #[error("the audio file cannot be read: {detail}")]
     Unreadable { detail: String },
+
+    #[error("{argument} is not the same in all rows")]
+    Differs { argument: &'static str },
+
+    #[error("{what} would take {need} bytes, but speaker.max_memory allows {most}")]
+    Memory { what: &'static str, need: u64, most: u64 },
+
+    #[error("permission denied to take leases of relation {ledger}: the current user does not own it")]
+    LedgerForbidden { ledger: u32 },
 }
 
 /// Any error of core, on its way to SQL.
@@ -113,9 +137,13 @@ pub fn raise<T>(body: impl FnOnce() -> Result<T, Report>) -> T {
     })
 }
 
-/// Raises an error of the catalogue.
+/// Raises an error of the catalogue. Its code is the report's routine, and its detail for those that do not see the
+/// routine: plpgsql, and drivers that pass on SQLSTATE, message and detail only.
 pub fn raise_code(code: &'static ErrorCode, message: &str, hint: &str) -> ! {
-    ErrorReport::new(code.sqlstate, message.to_owned(), code.code).set_hint(hint.to_owned()).report(PgLogLevel::ERROR);
+    ErrorReport::new(code.sqlstate, message.to_owned(), code.code)
+        .set_detail(format!("error code: {}", code.code))
+        .set_hint(hint.to_owned())
+        .report(PgLogLevel::ERROR);
     unreachable!("reporting an error does not return")
 }
 
@@ -168,6 +196,7 @@ fn model(error: &OnnxError) -> &'static ErrorCode {
         OnnxError::Name { .. } | OnnxError::NotInstalled { .. } => &MODEL_UNKNOWN,
         OnnxError::Missing { .. } => &MODEL_MISSING,
         OnnxError::Altered { .. } => &MODEL_ALTERED,
+        OnnxError::OtherVersion { .. } => &MODEL_OTHER_VERSION,
         OnnxError::Manifest(_) => &MANIFEST_INVALID,
         OnnxError::Contract { .. } => &MODEL_CONTRACT,
         OnnxError::Inference { .. } => &INFERENCE_FAILED,
@@ -189,16 +218,22 @@ fn segments(error: &SegmentsError) -> &'static ErrorCode {
 
 fn sql(error: &SqlError) -> &'static ErrorCode {
     match error {
+        SqlError::StoreVersion { .. } => &STORE_VERSION,
         SqlError::Dimensions { .. } => &VECTOR_DIMENSIONS,
-        SqlError::Lengths { .. } => &ARRAY_LENGTHS,
+        SqlError::Lengths { .. } | SqlError::SegmentLengths { .. } => &ARRAY_LENGTHS,
         SqlError::NullElement { .. } => &NULL_ELEMENT,
         SqlError::TooManyValues { .. } => &VECTOR_INVALID,
         SqlError::Null { .. } => &ARGUMENT_MISSING,
-        SqlError::TooSmall { .. } | SqlError::Choice { .. } | SqlError::ErrorCode { .. } => &INVALID_ARGUMENT,
+        SqlError::TooSmall { .. } | SqlError::Choice { .. } | SqlError::ErrorCode { .. } | SqlError::Differs { .. } => {
+            &INVALID_ARGUMENT
+        }
         SqlError::AudioMissing { .. } => &MISSING_AUDIO,
-        SqlError::FilesForbidden => &FILES_FORBIDDEN,
+        SqlError::FilesForbidden | SqlError::NamerOfFileForbidden { .. } => &FILES_FORBIDDEN,
+        SqlError::LargeObjectForbidden { .. } | SqlError::NamerOfLargeObjectForbidden { .. } => &AUDIO_FORBIDDEN,
         SqlError::RelativePath | SqlError::OutsideAudioDir => &FILE_PATH,
         SqlError::Unreadable { .. } => &AUDIO_UNREADABLE,
+        SqlError::Memory { .. } => &TOO_MUCH_MEMORY,
+        SqlError::LedgerForbidden { .. } => &LEDGER_FORBIDDEN,
     }
 }
 

@@ -3,52 +3,69 @@
 //! The server's user can read what its own users may not: other databases, keys, whatever the operating system lets
 //! it. So a path is opened only for members of `pg_read_server_files`, as in `COPY`; it has to be absolute; and where
 //! `speaker.audio_dir` is set, the file has to be inside, links followed.
+//!
+//! Folders and links may be exchanged at any moment. So it is not the path that is checked but the file that was found
+//! by it: it is pinned first, without opening it for anything, then asked what and where it is, and what is read in the
+//! end is that very file.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 
-use pgrx::pg_sys;
-
-use super::missing;
+use super::{missing, rights};
 use crate::error::{Report, SqlError};
 use crate::settings;
 
-pub fn open(path: &str) -> Result<File, Report> {
-    allowed()?;
+pub fn open(path: &str, named_by: Option<&str>) -> Result<File, Report> {
+    rights::check_server_files(named_by)?;
     let path = Path::new(path);
     if !path.is_absolute() {
         return Err(SqlError::RelativePath.into());
     }
-    let unreadable = |error: std::io::Error| match error.kind() {
-        ErrorKind::NotFound => missing("the audio file".to_owned()),
-        _ => SqlError::Unreadable { detail: error.to_string() }.into(),
-    };
-    let real = fs::canonicalize(path).map_err(unreadable)?;
-    if settings::audio_dir().is_some_and(|dir| !fs::canonicalize(dir).is_ok_and(|dir| real.starts_with(dir))) {
-        return Err(SqlError::OutsideAudioDir.into());
+    // O_PATH finds the file and does nothing to it: a pipe would block an open, a device might act on it.
+    let pinned =
+        OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_CLOEXEC).open(path).map_err(|error| {
+            match error.kind() {
+                ErrorKind::NotFound => missing("the audio file".to_owned()),
+                _ => unreadable(error),
+            }
+        })?;
+    let found = pinned.metadata().map_err(unreadable)?;
+    if let Some(dir) = settings::audio_dir() {
+        let place = place(&pinned)?;
+        // By components: /audio-of-others is not inside /audio.
+        if !fs::canonicalize(dir).is_ok_and(|dir| place.starts_with(dir)) {
+            return Err(SqlError::OutsideAudioDir.into());
+        }
+        // Of a file that was removed the kernel tells where it was, and marks that in the text of the path.
+        let still =
+            fs::symlink_metadata(&place).is_ok_and(|there| (there.dev(), there.ino()) == (found.dev(), found.ino()));
+        if !still {
+            return Err(SqlError::Unreadable { detail: "it was moved or removed meanwhile".to_owned() }.into());
+        }
     }
-    // A pipe would block the open, and a device never end.
-    let file = OpenOptions::new()
+    if !found.is_file() {
+        return Err(SqlError::Unreadable { detail: "it is not a regular file".to_owned() }.into());
+    }
+    // The same file, whatever the path leads to by now.
+    OpenOptions::new()
         .read(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW | libc::O_CLOEXEC)
-        .open(real)
-        .map_err(unreadable)?;
-    match file.metadata().map_err(unreadable)?.is_file() {
-        true => Ok(file),
-        false => Err(SqlError::Unreadable { detail: "it is not a regular file".to_owned() }.into()),
-    }
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC)
+        .open(by_descriptor(&pinned))
+        .map_err(unreadable)
 }
 
-/// Whether the current user may read files of the server.
-pub fn allowed() -> Result<(), Report> {
-    // SAFETY: two reads of this backend's own state and caches.
-    let member =
-        unsafe { pg_sys::has_privs_of_role(pg_sys::GetUserId(), pg_sys::Oid::from(pg_sys::ROLE_PG_READ_SERVER_FILES)) };
-    if member {
-        Ok(())
-    } else {
-        Err(SqlError::FilesForbidden.into())
-    }
+/// Where the kernel says that an open file is, links resolved.
+fn place(file: &File) -> Result<PathBuf, Report> {
+    fs::read_link(by_descriptor(file)).map_err(unreadable)
+}
+
+fn by_descriptor(file: &File) -> PathBuf {
+    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
+}
+
+fn unreadable(error: std::io::Error) -> Report {
+    SqlError::Unreadable { detail: error.to_string() }.into()
 }

@@ -1,11 +1,11 @@
-//! A large object. PostgreSQL's own functions open and read it, and check the caller's right to.
+//! A large object, for those who may read it. PostgreSQL's own functions open and read it.
 
 use std::cell::Cell;
 
-use pgrx::{direct_function_call, direct_function_call_as_datum, pg_sys, IntoDatum, Spi};
+use pgrx::{direct_function_call, direct_function_call_as_datum, pg_sys, IntoDatum};
 
 use super::blocks::Blocks;
-use super::missing;
+use super::{missing, rights};
 use crate::error::Report;
 use crate::interrupts::Interrupts;
 
@@ -33,25 +33,24 @@ impl Descriptor {
     }
 }
 
-pub fn open<'a>(oid: pg_sys::Oid, interrupts: &'a Interrupts) -> Result<Blocks<'a>, Report> {
+pub fn open<'a>(oid: pg_sys::Oid, named_by: Option<&str>, interrupts: &'a Interrupts) -> Result<Blocks<'a>, Report> {
     let opened = Cell::new(None);
-    let exists = Cell::new(true);
-    interrupts.keep(|| {
-        let found =
-            Spi::get_one_with_args("SELECT true FROM pg_catalog.pg_largeobject_metadata WHERE oid = $1", &[oid.into()]);
-        exists.set(found == Ok(Some(true)));
-        if !exists.get() {
-            return;
+    let refused = interrupts.keep(|| {
+        // SAFETY: PostgreSQL looks into its catalogue; what it raises is caught at its border, as pgrx does.
+        if !unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| LargeObjectExists(oid)) } {
+            return Err(missing(format!("large object {oid}")));
         }
+        rights::check_large_object(oid, named_by)?;
         let args = [oid.into_datum(), INV_READ.into_datum()];
         // SAFETY: the function's arguments are (oid, int4), its result int4.
         let descriptor: Option<i32> = unsafe { direct_function_call(pg_sys::be_lo_open, &args) };
         let descriptor = Descriptor(descriptor.expect("a large object opens or raises"));
         let len = descriptor.seek(0, SEEK_END);
         opened.set(Some((descriptor, len)));
+        Ok(())
     });
-    if !exists.get() {
-        return Err(missing(format!("large object {oid}")));
+    if let Some(Err(refused)) = refused {
+        return Err(refused);
     }
     let (descriptor, len) = opened.take().unwrap_or((Descriptor(-1), 0));
     Ok(Blocks::new(len, interrupts, move |at, count| {
@@ -72,4 +71,9 @@ impl Drop for Descriptor {
             .execute();
         }
     }
+}
+
+unsafe extern "C-unwind" {
+    /// catalog/pg_largeobject.h; pgrx does not bind it.
+    fn LargeObjectExists(oid: pg_sys::Oid) -> bool;
 }

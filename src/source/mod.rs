@@ -6,6 +6,7 @@
 mod blocks;
 mod file;
 mod large_object;
+mod rights;
 mod toast;
 
 use pgrx::pg_sys;
@@ -16,55 +17,59 @@ use crate::error::{Report, SqlError};
 use crate::interrupts::Interrupts;
 use crate::settings;
 
-pub use file::allowed as files_allowed;
 pub use toast::Bytea;
 
 /// One recording's audio, wherever it is.
 pub enum Audio {
     Bytea(Bytea),
-    LargeObject(pg_sys::Oid),
-    File(String),
+    LargeObject { oid: pg_sys::Oid, named_by: Option<String> },
+    File { path: String, named_by: Option<String> },
 }
 
 impl Audio {
-    /// Of the columns of `speaker.recordings`, of which one is set at most.
-    pub fn of_recording(bytea: Option<Bytea>, large_object: Option<pg_sys::Oid>, path: Option<String>) -> Option<Self> {
-        let large_object = large_object.map(Self::LargeObject);
-        bytea.map(Self::Bytea).or(large_object).or(path.map(Self::File))
+    /// Of the columns of a recording, of which one is set at most. What is not in the row is read with the rights of the
+    /// role `named_by` as well as the current user's; None is the current user's alone.
+    pub fn of_recording(
+        bytea: Option<Bytea>,
+        large_object: Option<pg_sys::Oid>,
+        path: Option<String>,
+        named_by: Option<&str>,
+    ) -> Option<Self> {
+        let named_by = || named_by.map(str::to_owned);
+        let large_object = large_object.map(|oid| Self::LargeObject { oid, named_by: named_by() });
+        let file = path.map(|path| Self::File { path, named_by: named_by() });
+        bytea.map(Self::Bytea).or(large_object).or(file)
     }
 
     /// Opens it. A failure of PostgreSQL's, now or while it is read, is kept in `interrupts`.
     pub fn open<'a>(&self, interrupts: &'a Interrupts) -> Result<Box<dyn MediaSource + 'a>, Report> {
         match self {
             Self::Bytea(bytea) => Ok(Box::new(bytea.open(interrupts))),
-            Self::LargeObject(oid) => Ok(Box::new(large_object::open(*oid, interrupts)?)),
-            Self::File(path) => Ok(Box::new(file::open(path)?)),
+            Self::LargeObject { oid, named_by } => {
+                Ok(Box::new(large_object::open(*oid, named_by.as_deref(), interrupts)?))
+            }
+            Self::File { path, named_by } => Ok(Box::new(file::open(path, named_by.as_deref())?)),
         }
     }
+}
 
-    /// The sha256 of the bytes.
-    pub fn sha256(&self) -> Result<Vec<u8>, Report> {
-        let interrupts = Interrupts::default();
-        let hash = self.open(&interrupts).and_then(|mut source| {
-            let max = settings::audio_limits().max_bytes;
-            let got = source.byte_len().unwrap_or(0);
-            if got > max {
-                return Err(AudioError::TooLarge { got, max }.into());
-            }
-            let mut hash = Sha256::new();
-            let mut block = vec![0; blocks::BLOCK];
-            loop {
-                if interrupts.check().is_break() {
-                    return Err(AudioError::Interrupted.into());
-                }
-                match source.read(&mut block).map_err(AudioError::from)? {
-                    0 => return Ok(hash.finalize().to_vec()),
-                    n => hash.update(&block[..n]),
-                }
-            }
-        });
-        interrupts.rethrow();
-        hash
+/// The sha256 of what `source` still has to give.
+pub fn sha256(source: &mut dyn MediaSource, interrupts: &Interrupts) -> Result<Vec<u8>, Report> {
+    let max = settings::audio_limits().max_bytes;
+    let got = source.byte_len().unwrap_or(0);
+    if got > max {
+        return Err(AudioError::TooLarge { got, max }.into());
+    }
+    let mut hash = Sha256::new();
+    let mut block = vec![0; blocks::BLOCK];
+    loop {
+        if interrupts.check().is_break() {
+            return Err(AudioError::Interrupted.into());
+        }
+        match source.read(&mut block).map_err(AudioError::from)? {
+            0 => return Ok(hash.finalize().to_vec()),
+            n => hash.update(&block[..n]),
+        }
     }
 }
 

@@ -41,8 +41,10 @@ struct Pending {
 
 /// Takes utterances as decoding delivers them and answers their embeddings, in the same order, as batches fill. It
 /// holds the features of two batches and of one utterance at most.
-pub struct Embedder<'m> {
-    model: &'m mut Model,
+///
+/// The model is lent for each call, so that an embedder can live as long as what it is part of; it has to be the same
+/// one each time.
+pub struct Embedder {
     min_speech_s: f64,
     waiting: VecDeque<Pending>,
     /// Windows that wait.
@@ -50,28 +52,28 @@ pub struct Embedder<'m> {
     batch: Array3<f32>,
 }
 
-impl<'m> Embedder<'m> {
+impl Embedder {
     /// `min_speech_s` None means the model's own.
-    pub fn new(model: &'m mut Model, min_speech_s: Option<f64>) -> Self {
+    pub fn new(model: &Model, min_speech_s: Option<f64>) -> Self {
         let [frames, bands] = model.frontend().window_shape();
         Self {
             min_speech_s: min_speech_s.unwrap_or(model.manifest().min_speech_s),
             waiting: VecDeque::new(),
             unrun: 0,
             batch: Array3::zeros((BATCH_WINDOWS, frames, bands)),
-            model,
         }
     }
 
     /// Takes an utterance. `sink` hears of every one that is finished by this.
     pub fn push(
         &mut self,
+        model: &mut Model,
         index: usize,
         audio: &Mono16k,
         check: Check,
         sink: &mut dyn FnMut(usize, Result<Embedded, EmbedError>),
     ) -> Result<(), OnnxError> {
-        let windows = match self.model.frontend().windows(audio, self.min_speech_s, check) {
+        let windows = match model.frontend().windows(audio, self.min_speech_s, check) {
             Ok(windows) => windows,
             Err(SpeechError::Interrupted) => return Err(OnnxError::Interrupted),
             Err(error) => {
@@ -83,19 +85,20 @@ impl<'m> Embedder<'m> {
         self.waiting.push_back(Pending { index, windows, done: Vec::new() });
         // Enough wait for the size of this batch not to depend on whether more will come.
         while self.unrun >= 2 * BATCH_WINDOWS {
-            self.run(check, sink)?;
+            self.run(model, check, sink)?;
         }
         Ok(())
     }
 
     /// Runs what waits.
     pub fn finish(
-        mut self,
+        &mut self,
+        model: &mut Model,
         check: Check,
         sink: &mut dyn FnMut(usize, Result<Embedded, EmbedError>),
     ) -> Result<(), OnnxError> {
         while self.unrun > 0 {
-            self.run(check, sink)?;
+            self.run(model, check, sink)?;
         }
         Ok(())
     }
@@ -103,13 +106,14 @@ impl<'m> Embedder<'m> {
     /// One batch, from the front.
     fn run(
         &mut self,
+        model: &mut Model,
         check: Check,
         sink: &mut dyn FnMut(usize, Result<Embedded, EmbedError>),
     ) -> Result<(), OnnxError> {
         if check().is_break() {
             return Err(OnnxError::Interrupted);
         }
-        let dim = self.model.manifest().dim;
+        let dim = model.manifest().dim;
         let unrun = self.waiting.iter().enumerate().flat_map(|(position, utterance)| {
             (utterance.done.len() / dim..utterance.windows.len()).map(move |window| (position, window))
         });
@@ -121,7 +125,7 @@ impl<'m> Embedder<'m> {
 
         let waiting = &mut self.waiting;
         let batch = self.batch.slice_axis(Axis(0), (0..chosen.len()).into());
-        self.model.run(batch, |answers| {
+        model.run(batch, |answers| {
             for ((position, _), answer) in chosen.iter().zip(answers.outer_iter()) {
                 waiting[*position].done.extend(answer.iter());
             }

@@ -25,6 +25,9 @@ pub enum OnnxError {
     #[error("model file {path} has sha256 {got}, but its manifest says {expected}")]
     Altered { path: PathBuf, expected: String, got: String },
 
+    #[error("model \"{name}\" is wanted with sha256 {wanted}, but the installed one has sha256 {installed}")]
+    OtherVersion { name: String, wanted: String, installed: String },
+
     #[error(transparent)]
     Manifest(#[from] ManifestError),
 

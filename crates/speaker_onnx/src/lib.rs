@@ -11,5 +11,5 @@ mod runtime;
 
 pub use embedder::{next_batch, Embedded, Embedder, BATCH_WINDOWS};
 pub use error::{EmbedError, OnnxError};
-pub use model::{read_manifest, Model};
+pub use model::{parse_manifest, read_manifest, Model};
 pub use runtime::{without_signals, Runtime};

@@ -36,15 +36,25 @@ pub fn read_manifest(dir: &Path, name: &str) -> Result<String, OnnxError> {
     })
 }
 
+/// The manifest of model `name` from the text of NAME.toml.
+pub fn parse_manifest(name: &str, text: &str) -> Result<Manifest, OnnxError> {
+    let manifest = Manifest::parse(text)?;
+    if manifest.name != name {
+        let detail = format!("manifest {name}.toml is of model \"{}\"", manifest.name);
+        return Err(OnnxError::Contract { name: name.into(), detail });
+    }
+    Ok(manifest)
+}
+
 impl Model {
-    /// Opens the model of the manifest NAME.toml in `dir`. The ONNX file must have the manifest's sha256, and its graph
-    /// the manifest's tensors.
+    /// Opens the model of the manifest NAME.toml in `dir`.
     pub fn open(runtime: &'static Runtime, dir: &Path, name: &str) -> Result<Self, OnnxError> {
-        let manifest = Manifest::parse(&read_manifest(dir, name)?)?;
-        if manifest.name != name {
-            let detail = format!("manifest {name}.toml is of model \"{}\"", manifest.name);
-            return Err(OnnxError::Contract { name: name.into(), detail });
-        }
+        Self::of_manifest(runtime, dir, parse_manifest(name, &read_manifest(dir, name)?)?)
+    }
+
+    /// Opens the model of this manifest. The ONNX file in `dir` must have the manifest's sha256, and its graph the
+    /// manifest's tensors.
+    pub fn of_manifest(runtime: &'static Runtime, dir: &Path, manifest: Manifest) -> Result<Self, OnnxError> {
         let path = dir.join(&manifest.file);
         let bytes =
             fs::read(&path).map_err(|error| OnnxError::Missing { path: path.clone(), detail: error.to_string() })?;
@@ -53,7 +63,10 @@ impl Model {
             return Err(OnnxError::Altered { path, expected: manifest.sha256, got });
         }
 
-        let contract = |error: &dyn Display| OnnxError::Contract { name: name.into(), detail: error.to_string() };
+        let contract = {
+            let name = manifest.name.clone();
+            move |error: &dyn Display| OnnxError::Contract { name: name.clone(), detail: error.to_string() }
+        };
         // From the bytes that were checked, not from the file, which may be another by now.
         let session = without_signals(|| session(runtime, &bytes)).map_err(|error| contract(&error))?;
         let frontend = Frontend::new(&manifest);

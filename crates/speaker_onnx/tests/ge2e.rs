@@ -47,10 +47,10 @@ fn embed_all(model: &mut Model, audios: &[Mono16k]) -> Vec<Answer> {
         let take = &mut |index, answer: Result<speaker_onnx::Embedded, _>| {
             answers.push((index, answer.map(|embedded| embedded.embedding)));
         };
-        embedder.push(index, audio, &never, take).unwrap();
+        embedder.push(model, index, audio, &never, take).unwrap();
     }
     embedder
-        .finish(&never, &mut |index, answer| answers.push((index, answer.map(|embedded| embedded.embedding))))
+        .finish(model, &never, &mut |index, answer| answers.push((index, answer.map(|embedded| embedded.embedding))))
         .unwrap();
     answers.sort_by_key(|(index, _)| *index);
     answers
@@ -108,9 +108,9 @@ fn an_interrupt_is_answered_before_the_next_batch() {
     };
     let windows = model.frontend().windows(&long, 0.6, &count).unwrap().len();
     let features = asked.replace(0);
-    let mut embedder = Embedder::new(&mut model, None);
-    embedder.push(0, &long, &count, &mut |_, _| {}).unwrap();
-    embedder.finish(&count, &mut |_, _| {}).unwrap();
+    let mut embedder = Embedder::new(&model, None);
+    embedder.push(&mut model, 0, &long, &count, &mut |_, _| {}).unwrap();
+    embedder.finish(&mut model, &count, &mut |_, _| {}).unwrap();
     assert_eq!(asked.get() - features, windows.div_ceil(BATCH_WINDOWS));
 
     let left = Cell::new(features + 1);
@@ -122,7 +122,7 @@ fn an_interrupt_is_answered_before_the_next_batch() {
         }
     };
     let mut answers = 0;
-    let stopped = Embedder::new(&mut model, None).push(0, &long, &stop, &mut |_, _| answers += 1);
+    let stopped = Embedder::new(&model, None).push(&mut model, 0, &long, &stop, &mut |_, _| answers += 1);
     assert!(matches!(stopped, Err(OnnxError::Interrupted)), "{stopped:?}");
     assert_eq!(answers, 0);
 

@@ -38,9 +38,9 @@ fn loading_and_inference_leave_no_thread_no_file_and_the_signal_mask() {
     let mut model = Model::open(runtime, &models, "ge2e").unwrap();
     let mut embedding = None;
     let audio = stretches("meeting", &[(14.486, 17.773)]).remove(0);
-    let mut embedder = Embedder::new(&mut model, None);
-    embedder.push(0, &audio, &never, &mut |_, _| {}).unwrap();
-    embedder.finish(&never, &mut |_, answer| embedding = answer.ok()).unwrap();
+    let mut embedder = Embedder::new(&model, None);
+    embedder.push(&mut model, 0, &audio, &never, &mut |_, _| {}).unwrap();
+    embedder.finish(&mut model, &never, &mut |_, answer| embedding = answer.ok()).unwrap();
     let similarity = cosine(embedding.unwrap().embedding.as_slice(), &golden("ge2e_clips.npy")[..256]).unwrap();
     assert!(similarity > 1.0 - 1e-8, "{similarity}");
 

@@ -1,91 +1,59 @@
-//! What a backend keeps: the ONNX Runtime and the models it has opened. Both are made on first use and stay until the
-//! session ends.
+//! Audio to embeddings: recordings come one by one, each is decoded once, and batches of windows are filled across them.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 
 use speaker_core::audio::{self, AudioError, Mono16k, Span, SpanError};
 use speaker_core::embedding::UnitEmbedding;
-use speaker_onnx::{Embedded, Embedder, Model, OnnxError, Runtime};
+use speaker_core::manifest::Manifest;
+use speaker_onnx::{Embedded, Embedder};
 
-use crate::error::Report;
+use crate::error::{Report, SqlError};
 use crate::interrupts::Interrupts;
+use crate::model_cache::{self, SharedModel};
 use crate::settings;
 use crate::source::Audio;
-
-thread_local! {
-    // A backend has one thread that runs SQL. The folder is part of the key: after a change of the setting the next
-    // call opens the model that is there.
-    static MODELS: RefCell<HashMap<(PathBuf, String), Model>> = RefCell::default();
-}
-
-/// The text of an installed manifest.
-pub fn read_manifest(model: &str) -> Result<String, OnnxError> {
-    speaker_onnx::read_manifest(&settings::model_dir(), model)
-}
-
-/// Lends a model, opened if it is not yet. `None` is the default one.
-pub fn with_model<T>(name: Option<&str>, work: impl FnOnce(&mut Model) -> Result<T, Report>) -> Result<T, Report> {
-    let dir = settings::model_dir();
-    let name = name.map_or_else(settings::default_model, str::to_owned);
-    MODELS.with_borrow_mut(|models| {
-        let key = (dir, name);
-        if !models.contains_key(&key) {
-            let runtime = Runtime::load(&settings::onnxruntime())?;
-            let model = Model::open(runtime, &key.0, &key.1)?;
-            models.insert(key.clone(), model);
-        }
-        work(models.get_mut(&key).expect("it was inserted above if it was not there"))
-    })
-}
 
 /// What became of one span.
 pub type Outcome = Result<Embedded, Report>;
 
-/// An extraction under way: recordings come one by one, each is decoded once, and batches of windows are filled across
-/// them.
-pub struct Extraction<'m> {
-    embedder: Embedder<'m>,
+/// An extraction under way.
+pub struct Extraction {
+    /// Its own handle: what is begun under one version of a model ends under it.
+    model: SharedModel,
+    embedder: Embedder,
     /// Of all spans so far; `None` has no answer yet.
     outcomes: Vec<Option<Outcome>>,
 }
 
-/// Embeds what `recordings` gives to the extraction, and answers the outcome of each span in that order.
-pub fn embed_all(
-    model: Option<&str>,
-    recordings: impl FnOnce(&mut Extraction) -> Result<(), Report>,
-) -> Result<Vec<Outcome>, Report> {
-    with_model(model, |model| {
-        let embedder = Embedder::new(model, settings::min_speech());
-        let mut extraction = Extraction { embedder, outcomes: Vec::new() };
-        recordings(&mut extraction)?;
-        extraction.finish()
-    })
-}
+impl Extraction {
+    /// `model` None is the default one, `sha256` None whatever version is installed.
+    pub fn new(model: Option<&str>, sha256: Option<&str>) -> Result<Self, Report> {
+        let model = model_cache::model(model, sha256)?;
+        let embedder = Embedder::new(&model.borrow(), settings::min_speech());
+        Ok(Self { model, embedder, outcomes: Vec::new() })
+    }
 
-impl Extraction<'_> {
     /// Takes a recording. An error of the whole of it is the outcome of every span that it hits; an error of the model
     /// or an interrupt ends the extraction.
-    pub fn take(&mut self, audio: &Audio, spans: &[Result<Span, SpanError>]) -> Result<(), Report> {
+    pub fn take(&mut self, audio: &Audio, spans: impl Iterator<Item = Result<Span, SpanError>>) -> Result<(), Report> {
         let first = self.outcomes.len();
         let mut wanted = Vec::new();
         let mut places = Vec::new();
         for (place, span) in (first..).zip(spans) {
             match span {
                 Ok(span) => {
-                    wanted.push(*span);
+                    wanted.push(span);
                     places.push(place);
                     self.outcomes.push(None);
                 }
-                Err(error) => self.outcomes.push(Some(Err((*error).into()))),
+                Err(error) => self.outcomes.push(Some(Err(error.into()))),
             }
         }
 
         let interrupts = Interrupts::default();
         let check = || interrupts.check();
-        let Self { embedder, outcomes } = self;
+        let Self { model, embedder, outcomes } = self;
+        let model = &mut *model.borrow_mut();
         // Spans that got their samples, or an error instead.
         let mut reached = vec![false; places.len()];
         let mut failed = None;
@@ -94,7 +62,7 @@ impl Extraction<'_> {
                 reached[index] = true;
                 let place = places[index];
                 let pushed = match samples {
-                    Ok(samples) => embedder.push(place, &samples, &check, &mut |place, outcome| {
+                    Ok(samples) => embedder.push(model, place, &samples, &check, &mut |place, outcome| {
                         outcomes[place] = Some(outcome.map_err(Report::from));
                     }),
                     Err(error) => {
@@ -124,23 +92,49 @@ impl Extraction<'_> {
         Ok(())
     }
 
-    /// Runs what waits for a batch.
-    fn finish(self) -> Result<Vec<Outcome>, Report> {
-        let Self { embedder, mut outcomes } = self;
+    /// Takes spans that have no audio: `error` is the outcome of each.
+    pub fn refuse(&mut self, error: &Report, spans: usize) {
+        self.outcomes.extend(std::iter::repeat_n(Some(Err(error.clone())), spans));
+    }
+
+    /// The manifest of its model.
+    pub fn manifest<T>(&self, read: impl FnOnce(&Manifest) -> T) -> T {
+        read(self.model.borrow().manifest())
+    }
+
+    /// Runs what waits for a batch, and answers the outcome of each span in the order that they came in.
+    pub fn finish(&mut self) -> Result<Vec<Outcome>, Report> {
+        let Self { model, embedder, outcomes } = self;
         let interrupts = Interrupts::default();
-        let finished = embedder.finish(&|| interrupts.check(), &mut |place, outcome| {
+        let finished = embedder.finish(&mut model.borrow_mut(), &|| interrupts.check(), &mut |place, outcome| {
             outcomes[place] = Some(outcome.map_err(Report::from));
         });
         interrupts.rethrow();
         finished?;
+        let outcomes = std::mem::take(outcomes);
         Ok(outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| Err(AudioError::NoSamples.into()))).collect())
+    }
+
+    /// Refuses as many more spans where they would take too much memory. Their number is the caller's to choose, and
+    /// memory that Rust does not get ends the server: to be asked before anything is made for them.
+    pub fn check_room(&self, spans: usize) -> Result<(), Report> {
+        let dim = self.manifest(|manifest| manifest.dim);
+        // The span in its lists, its outcome, and the embedding twice: here, and in the answer.
+        let each = 4 * size_of::<Option<Outcome>>() + 2 * dim * size_of::<f32>();
+        let need = (self.outcomes.len() + spans) as u64 * each as u64;
+        let most = settings::max_memory();
+        if need > most {
+            return Err(SqlError::Memory { what: "embedding that many segments in one call", need, most }.into());
+        }
+        Ok(())
     }
 }
 
 /// Embeds one span.
 pub fn embed_one(audio: &Audio, span: Span, model: Option<&str>) -> Result<UnitEmbedding, Report> {
-    let outcomes = embed_all(model, |extraction| extraction.take(audio, &[Ok(span)]))?;
-    let [outcome] = <[Outcome; 1]>::try_from(outcomes).expect("one span has one outcome");
+    let mut extraction = Extraction::new(model, None)?;
+    extraction.take(audio, std::iter::once(Ok(span)))?;
+    let [outcome] = <[Outcome; 1]>::try_from(extraction.finish()?).expect("one span has one outcome");
     Ok(outcome?.embedding)
 }
 

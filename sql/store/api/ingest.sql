@@ -1,0 +1,233 @@
+-- From audio and segments to embeddings. Extraction happens here, once, up front: labelling later only sets an id.
+
+CREATE OR REPLACE FUNCTION @store@.parse_segments(segments text, segment_source text DEFAULT 'pyannote')
+RETURNS TABLE (external_id text, source_index int, start_s float8, end_s float8, speaker_label text, text text, confidence float8)
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY SELECT p.* FROM @extension@.speaker_parse_segments(segments, segment_source) AS p;
+END
+$$;
+COMMENT ON FUNCTION @store@.parse_segments(text, text) IS
+    'What is read from a text of segments (Whisper''s verbose JSON, pyannote turns or RTTM), without storing it. Times are in seconds, as given.';
+
+CREATE OR REPLACE FUNCTION @store@.read_segments(segments text, segment_source text) RETURNS @store@.segment_input[]
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    answer @store@.segment_input[];
+BEGIN
+    SELECT array_agg((p.external_id, p.source_index, p.start_s, p.end_s, p.speaker_label, p.text, p.confidence)::@store@.segment_input
+                     ORDER BY p.source_index)
+    INTO answer
+    FROM @extension@.speaker_parse_segments(segments, segment_source) AS p;
+    RETURN coalesce(answer, '{}');
+END
+$$;
+
+-- Of what the segments say, not of how the text is written: JSON of another layout is the same content. Numbers as bytes: as text
+-- they would depend on a setting.
+CREATE OR REPLACE FUNCTION @store@.segments_hash(parsed @store@.segment_input[]) RETURNS bytea
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN (
+        SELECT sha256(coalesce(string_agg(
+            float8send(p.start_s) || float8send(p.end_s) || float8send(coalesce(p.confidence, 'NaN'))
+            || convert_to(jsonb_build_array(p.external_id, p.speaker_label, p.text)::text || E'\n', 'UTF8'),
+            ''::bytea ORDER BY p.source_index), ''::bytea))
+        FROM unnest(parsed) AS p);
+END
+$$;
+
+CREATE OR REPLACE FUNCTION @store@.put_segments(home text, run_id bigint, duration_s float8, parsed @store@.segment_input[])
+RETURNS TABLE (external_id text, segment_id bigint)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    INSERT INTO @store@.segments AS s
+        (collection, run_id, external_id, source_index, start_time, end_time, speaker_label, text, confidence, rejected)
+    SELECT home, put_segments.run_id, coalesce(p.external_id, p.source_index::text), p.source_index, b.start_s,
+           greatest(b.start_s, b.end_s), p.speaker_label, nullif(btrim(p.text), ''), p.confidence,
+           CASE WHEN b.end_s <= b.start_s
+                THEN format('segment from %s s to %s s is empty%s', p.start_s, p.end_s,
+                            ' in a recording of ' || put_segments.duration_s || ' s')
+           END
+    FROM unnest(parsed) AS p,
+         LATERAL (SELECT least(greatest(p.start_s, 0), put_segments.duration_s) AS start_s,
+                         least(p.end_s, put_segments.duration_s) AS end_s) AS b
+    ORDER BY p.source_index
+    RETURNING s.external_id, s.id;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION @store@.add_segments(run_id bigint, segments text, collection text DEFAULT NULL)
+RETURNS TABLE (external_id text, segment_id bigint)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    home CONSTANT text := @store@.home_of_run(add_segments.run_id, add_segments.collection);
+    run record;
+BEGIN
+    SELECT u.segment_source, r.duration_s INTO run
+    FROM @store@.runs AS u JOIN @store@.recordings AS r ON r.id = u.recording_id AND r.collection = u.collection
+    WHERE u.id = add_segments.run_id AND u.collection = home;
+    RETURN QUERY
+    SELECT p.* FROM @store@.put_segments(
+        home, add_segments.run_id, run.duration_s, @store@.read_segments(segments, run.segment_source)) AS p;
+END
+$$;
+COMMENT ON FUNCTION @store@.add_segments(bigint, text, text) IS
+    'Adds segments to a run: Whisper''s verbose JSON, pyannote turns, or RTTM. Ends past the recording are clamped; a segment that this leaves empty is kept and marked rejected.';
+
+CREATE OR REPLACE FUNCTION @store@.add_segments(run_id bigint, segments jsonb, collection text DEFAULT NULL)
+RETURNS TABLE (external_id text, segment_id bigint)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY SELECT a.* FROM @store@.add_segments(run_id, segments::text, collection) AS a;
+END
+$$;
+COMMENT ON FUNCTION @store@.add_segments(bigint, jsonb, text) IS 'Adds segments to a run; see add_segments(bigint, text, text).';
+
+CREATE OR REPLACE FUNCTION @store@.put_run(
+    home text, recording_id bigint, duration_s float8, parsed @store@.segment_input[], content bytea,
+    segment_source text, parameters jsonb)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    run bigint;
+BEGIN
+    INSERT INTO @store@.runs AS u (collection, recording_id, segment_source, parameters, content_hash)
+    VALUES (home, put_run.recording_id, put_run.segment_source, put_run.parameters, content)
+    RETURNING u.id INTO run;
+    PERFORM @store@.put_segments(home, run, put_run.duration_s, parsed);
+    RETURN run;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION @store@.add_run(
+    recording text, segments text, segment_source text DEFAULT 'pyannote',
+    collection text DEFAULT NULL, parameters jsonb DEFAULT '{}')
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    home CONSTANT text := @store@.home(add_run.collection);
+    parsed CONSTANT @store@.segment_input[] := @store@.read_segments(segments, add_run.segment_source);
+    stored record;
+BEGIN
+    SELECT r.id, r.duration_s INTO stored FROM @store@.recordings AS r
+    WHERE r.collection = home AND r.external_id = recording;
+    IF NOT FOUND THEN
+        PERFORM @store@.raise_error('recording_unknown',
+            format('there is no recording "%s" in collection "%s"', recording, home));
+    END IF;
+    RETURN @store@.put_run(home, stored.id, stored.duration_s, parsed, @store@.segments_hash(parsed),
+                           add_run.segment_source, add_run.parameters);
+END
+$$;
+COMMENT ON FUNCTION @store@.add_run(text, text, text, text, jsonb) IS
+    'Adds another diarization run to a recording and returns its id; embed_run() embeds it.';
+
+CREATE OR REPLACE FUNCTION @store@.embed_run(run_id bigint, model text DEFAULT NULL, collection text DEFAULT NULL)
+RETURNS TABLE (segment_id bigint, status text, error_code text, error text)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    home CONSTANT text := @store@.home_of_run(embed_run.run_id, embed_run.collection);
+    chosen CONSTANT int := @store@.model_id(model);
+BEGIN
+    RETURN QUERY
+    SELECT e.* FROM @store@.embed_now(home, chosen, ARRAY(
+        SELECT s.id FROM @store@.segments AS s
+        WHERE s.run_id = embed_run.run_id AND s.collection = home ORDER BY s.id), NULL) AS e;
+END
+$$;
+COMMENT ON FUNCTION @store@.embed_run(bigint, text, text) IS
+    'Embeds the segments of a run that were never tried, have failed in a way that may pass, or have changed since. Returns a row for each; what another session is working on is left to it.';
+
+CREATE OR REPLACE FUNCTION @store@.ingest_recording(
+    recording text, audio bytea, segments text, segment_source text DEFAULT 'pyannote',
+    collection text DEFAULT NULL, parameters jsonb DEFAULT '{}', model text DEFAULT NULL, embed boolean DEFAULT true)
+RETURNS TABLE (external_id text, segment_id bigint, run_id bigint, status text, error text)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    home CONSTANT text := @store@.home(ingest_recording.collection);
+    chosen CONSTANT int := @store@.model_id(model);
+    parsed @store@.segment_input[];
+    content bytea;
+    is_new boolean;
+    stored record;
+    run bigint;
+BEGIN
+    IF recording IS NULL OR segments IS NULL OR segment_source IS NULL THEN
+        PERFORM @store@.raise_error('argument_missing', 'recording, segments or segment_source is NULL',
+            'audio may be NULL where it is kept elsewhere.');
+    END IF;
+    parsed := @store@.read_segments(segments, ingest_recording.segment_source);
+    content := @store@.segments_hash(parsed);
+
+    -- Without audio: a recording that is there, with its audio wherever it is, or one whose audio is kept elsewhere.
+    INSERT INTO @store@.recordings AS r (collection, external_id, audio)
+    VALUES (home, recording, ingest_recording.audio)
+    ON CONFLICT (collection, external_id) DO NOTHING;
+    is_new := FOUND;
+    SELECT r.id, r.sha256, r.container, r.duration_s INTO stored
+    FROM @store@.recordings AS r
+    WHERE r.collection = home AND r.external_id = recording;
+    IF NOT FOUND THEN
+        PERFORM @store@.raise_error('row_hidden',
+            format('recording "%s" exists in collection "%s" and cannot be seen', recording, home));
+    END IF;
+    -- The trigger has read the audio of a new one.
+    IF audio IS NOT NULL AND NOT is_new AND stored.sha256 IS DISTINCT FROM sha256(audio) THEN
+        PERFORM @store@.raise_error('recording_differs',
+            format('recording "%s" exists in collection "%s" with other audio', recording, home));
+    END IF;
+    IF audio IS NOT NULL AND stored.container IS NULL THEN
+        PERFORM @extension@.audio_info(audio); -- raises what is wrong with it
+    END IF;
+
+    SELECT u.id INTO run FROM @store@.runs AS u
+    WHERE u.recording_id = stored.id AND u.collection = home
+      AND u.segment_source = ingest_recording.segment_source AND u.content_hash = content;
+    IF run IS NULL THEN
+        IF EXISTS (SELECT FROM @store@.runs AS u WHERE u.recording_id = stored.id AND u.collection = home) THEN
+            PERFORM @store@.raise_error('recording_differs',
+                format('recording "%s" exists in collection "%s" with other segments', recording, home));
+        END IF;
+        run := @store@.put_run(home, stored.id, stored.duration_s, parsed, content,
+                               ingest_recording.segment_source, ingest_recording.parameters);
+    END IF;
+
+    IF embed THEN
+        PERFORM @store@.embed_run(run, model, home);
+    END IF;
+    RETURN QUERY
+    SELECT s.external_id, s.id, run, coalesce(j.status, 'pending'), j.error
+    FROM @store@.segments AS s
+    LEFT JOIN @store@.embedding_jobs AS j
+      ON j.segment_id = s.id AND j.model_id = chosen AND j.collection = s.collection
+    WHERE s.run_id = run AND s.collection = home
+    ORDER BY s.source_index, s.id;
+END
+$$;
+COMMENT ON FUNCTION @store@.ingest_recording(text, bytea, text, text, text, jsonb, text, boolean) IS
+    'Stores a recording and its segments (Whisper''s verbose JSON, pyannote turns or RTTM) and embeds each segment. Returns a row per segment; a bad segment is its own failure. The same content again is a no-op, other content under the same external_id an error.';
+
+CREATE OR REPLACE FUNCTION @store@.ingest_recording(
+    recording text, audio bytea, segments jsonb, segment_source text DEFAULT 'pyannote',
+    collection text DEFAULT NULL, parameters jsonb DEFAULT '{}', model text DEFAULT NULL, embed boolean DEFAULT true)
+RETURNS TABLE (external_id text, segment_id bigint, run_id bigint, status text, error text)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY SELECT i.* FROM @store@.ingest_recording(
+        recording, audio, segments::text, segment_source, collection, parameters, model, embed) AS i;
+END
+$$;
+COMMENT ON FUNCTION @store@.ingest_recording(text, bytea, jsonb, text, text, jsonb, text, boolean) IS
+    'Stores a recording and its segments; see the form with text.';

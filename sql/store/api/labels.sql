@@ -1,0 +1,179 @@
+-- Who speaks: labels and enrolment. A label sets an id; it never decodes audio or touches a vector.
+
+CREATE OR REPLACE FUNCTION @store@.label_segment(
+    segment_id bigint, speaker text, whole_cluster boolean DEFAULT false, model text DEFAULT NULL, collection text DEFAULT NULL)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    home CONSTANT text := @store@.home_of_segment(label_segment.segment_id, label_segment.collection);
+    chosen CONSTANT int := @store@.model_id(model);
+    person CONSTANT bigint := @store@.speaker_id(speaker, home, true);
+    newest record;
+    in_cluster boolean := false;
+    changed bigint;
+BEGIN
+    IF whole_cluster THEN
+        SELECT c.clustering_id, c.cluster INTO newest
+        FROM @store@.cluster_members AS c
+        WHERE c.segment_id = label_segment.segment_id AND c.collection = home AND c.cluster IS NOT NULL
+        ORDER BY c.clustering_id DESC
+        LIMIT 1;
+        in_cluster := FOUND;
+    END IF;
+    -- All segments of this call before the first job and the first mean (LOCKS.md).
+    IF in_cluster THEN
+        PERFORM FROM @store@.segments AS s
+        WHERE s.collection = home AND (s.id = label_segment.segment_id OR s.id IN (
+            SELECT c.segment_id FROM @store@.cluster_members AS c
+            WHERE c.clustering_id = newest.clustering_id AND c.cluster = newest.cluster AND c.collection = home))
+        ORDER BY s.id FOR NO KEY UPDATE;
+    ELSE
+        PERFORM FROM @store@.segments AS s
+        WHERE s.id = label_segment.segment_id AND s.collection = home FOR NO KEY UPDATE;
+    END IF;
+    -- Rows from before the embeddings: extract on the spot. A failure is in the ledger and no reason not to label.
+    IF NOT EXISTS (SELECT FROM @store@.embedding_jobs AS j
+                   WHERE j.segment_id = label_segment.segment_id AND j.model_id = chosen AND j.collection = home
+                     AND j.status <> 'pending') THEN
+        PERFORM @store@.embed_now(home, chosen, ARRAY[label_segment.segment_id], NULL);
+    END IF;
+    changed := @store@.assign(ARRAY[label_segment.segment_id], ARRAY[person], 'manual', NULL, chosen, NULL, false, home);
+    IF in_cluster THEN
+        changed := changed + @store@.label_cluster(newest.clustering_id, newest.cluster, speaker, home);
+    END IF;
+    RETURN changed;
+END
+$$;
+COMMENT ON FUNCTION @store@.label_segment(bigint, text, boolean, text, text) IS
+    'Says who speaks in a segment, and with whole_cluster in every unknown segment of its newest cluster too. Makes the speaker if need be; returns the number of segments that changed.';
+
+CREATE OR REPLACE FUNCTION @store@.unlabel_segment(segment_id bigint, collection text DEFAULT NULL) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    home CONSTANT text := @store@.home_of_segment(segment_id, collection);
+BEGIN
+    RETURN @store@.assign(ARRAY[segment_id], ARRAY[NULL::bigint], 'manual', NULL, NULL, NULL, false, home) > 0;
+END
+$$;
+COMMENT ON FUNCTION @store@.unlabel_segment(bigint, text) IS 'Makes a segment unknown again; false if it was.';
+
+CREATE OR REPLACE FUNCTION @store@.rename_speaker(speaker text, new_name text, collection text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    home CONSTANT text := @store@.home(rename_speaker.collection);
+    person CONSTANT bigint := @store@.speaker_id(speaker, home, false);
+BEGIN
+    UPDATE @store@.speakers AS p SET name = new_name WHERE p.id = person AND p.collection = home;
+END
+$$;
+COMMENT ON FUNCTION @store@.rename_speaker(text, text, text) IS 'Gives a speaker another name; merge_speakers() joins two.';
+
+CREATE OR REPLACE FUNCTION @store@.merge_speakers(speaker text, into_speaker text, collection text DEFAULT NULL) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    home CONSTANT text := @store@.home(merge_speakers.collection);
+    source_id CONSTANT bigint := @store@.speaker_id(speaker, home, false);
+    target_id CONSTANT bigint := @store@.speaker_id(into_speaker, home, false);
+    found_both bigint;
+    ids bigint[];
+    changed bigint;
+BEGIN
+    IF source_id = target_id THEN
+        PERFORM @store@.raise_error('invalid_argument', format('speaker "%s" cannot be merged into itself', speaker),
+            'Name two different speakers.');
+    END IF;
+    -- Both before any segment: whoever labels with one of them has finished, or waits and finds it gone.
+    PERFORM FROM @store@.speakers AS p WHERE p.id IN (source_id, target_id) AND p.collection = home ORDER BY p.id FOR UPDATE;
+    GET DIAGNOSTICS found_both = ROW_COUNT;
+    IF found_both < 2 THEN
+        PERFORM @store@.raise_error('speaker_unknown',
+            format('speaker "%s" or "%s" was merged by another session', speaker, into_speaker));
+    END IF;
+    ids := ARRAY(SELECT s.id FROM @store@.segments AS s WHERE s.speaker_id = source_id AND s.collection = home ORDER BY s.id);
+    changed := @store@.assign(ids, array_fill(target_id, ARRAY[cardinality(ids)]), 'merge', NULL, NULL, NULL, false, home);
+    DELETE FROM @store@.speakers AS p WHERE p.id = source_id AND p.collection = home;
+    RETURN changed;
+END
+$$;
+COMMENT ON FUNCTION @store@.merge_speakers(text, text, text) IS
+    'Moves all segments of the first speaker to the second and deletes the first. Returns the number of segments moved.';
+
+CREATE OR REPLACE FUNCTION @store@.enroll_speaker(
+    speaker text, audio bytea, start_s float8 DEFAULT NULL, end_s float8 DEFAULT NULL,
+    collection text DEFAULT NULL, model text DEFAULT NULL)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    home CONSTANT text := @store@.home(enroll_speaker.collection);
+    chosen CONSTANT int := @store@.model_id(model);
+    person bigint;
+    key text;
+    segment bigint;
+    answer record;
+BEGIN
+    IF audio IS NULL THEN
+        PERFORM @store@.raise_error('argument_missing', 'audio is NULL',
+            'add_speaker_embedding() makes a person known by an embedding.');
+    END IF;
+    -- Before anything is stored: what cannot be used is the extraction's error, and leaves nothing behind.
+    PERFORM @extension@.speaker_load_model(m.name, m.sha256) FROM @store@.models AS m WHERE m.id = chosen;
+    SELECT e.* INTO answer
+    FROM @store@.models AS m,
+         @extension@.extract_speaker_embeddings(audio, ARRAY[start_s], ARRAY[end_s], m.name) AS e
+    WHERE m.id = chosen;
+    PERFORM @store@.raise_error(answer.error_code, answer.error) WHERE answer.error_code IS NOT NULL;
+
+    person := @store@.speaker_id(speaker, home, true);
+    -- The same clip again is a no-op: whoever comes second finds it, or waits for it. Hashed as bytes.
+    key := format('enrolment:%s:%s', person, encode(sha256(
+        sha256(audio) || coalesce(float8send(start_s), ''::bytea) || '\x2c'::bytea || coalesce(float8send(end_s), ''::bytea)), 'hex'));
+    INSERT INTO @store@.recordings AS r (collection, external_id, audio) VALUES (home, key, enroll_speaker.audio)
+    ON CONFLICT (collection, external_id) DO NOTHING;
+    IF FOUND THEN
+        segment := @store@.enrolment_segment(home, key, coalesce(start_s, 0), end_s);
+    ELSE
+        SELECT s.id INTO segment
+        FROM @store@.recordings AS r
+        JOIN @store@.runs AS u ON u.recording_id = r.id AND u.collection = r.collection
+        JOIN @store@.segments AS s ON s.run_id = u.id AND s.collection = u.collection
+        WHERE r.collection = home AND r.external_id = key;
+        IF segment IS NULL THEN
+            PERFORM @store@.raise_error('row_hidden', format('an enrolment of "%s" exists in collection "%s" and cannot be seen', speaker, home));
+        END IF;
+    END IF;
+    INSERT INTO @store@.embeddings AS e (segment_id, collection, model_id, embedding, speech_s)
+    VALUES (segment, home, chosen, answer.embedding, answer.speech_s)
+    ON CONFLICT (segment_id, model_id, collection) DO NOTHING;
+    PERFORM @store@.assign(ARRAY[segment], ARRAY[person], 'enrolment', NULL, chosen, NULL, false, home);
+    RETURN person;
+END
+$$;
+COMMENT ON FUNCTION @store@.enroll_speaker(text, bytea, float8, float8, text, text) IS
+    'Makes a person known by a clip of their voice, and returns the speaker''s id. Several clips of one person make a better mean. The same clip again is a no-op.';
+
+CREATE OR REPLACE FUNCTION @store@.add_speaker_embedding(
+    speaker text, embedding @vector@.vector, collection text DEFAULT NULL, model text DEFAULT NULL)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    home CONSTANT text := @store@.home(add_speaker_embedding.collection);
+    chosen CONSTANT int := @store@.model_id(model);
+    unit CONSTANT @vector@.vector := @store@.check_embedding(embedding, chosen);
+    person CONSTANT bigint := @store@.speaker_id(speaker, home, true);
+    key CONSTANT text := 'import:' || gen_random_uuid();
+    segment bigint;
+BEGIN
+    INSERT INTO @store@.recordings AS r (collection, external_id) VALUES (home, key);
+    segment := @store@.enrolment_segment(home, key, 0, 1);
+    INSERT INTO @store@.embeddings AS e (segment_id, collection, model_id, embedding) VALUES (segment, home, chosen, unit);
+    PERFORM @store@.assign(ARRAY[segment], ARRAY[person], 'import', NULL, chosen, NULL, false, home);
+    RETURN segment;
+END
+$$;
+COMMENT ON FUNCTION @store@.add_speaker_embedding(text, @vector@.vector, text, text) IS
+    'Imports an embedding made elsewhere with the same model as one of a known speaker, and returns its segment''s id.';

@@ -1,0 +1,206 @@
+-- Whatever changes a segment: its label goes into the history and the means, other bounds make it due, and what is
+-- deleted leaves nothing behind but its history.
+
+-- The facts of a label ------------------------------------------------------------------------------------------------------
+
+CREATE OR REPLACE FUNCTION @store@.segment_label() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' AND NEW.labelled_at IS NOT DISTINCT FROM OLD.labelled_at THEN
+        -- It says who speaks, and nothing of how that was found.
+        NEW.label_source := 'manual';
+        NEW.label_score := NULL;
+        NEW.label_model_id := NULL;
+        NEW.label_clustering_id := NULL;
+    END IF;
+    NEW.label_source := coalesce(NEW.label_source, 'manual');
+    NEW.labelled_at := clock_timestamp();
+    RETURN NEW;
+END
+$$;
+CREATE OR REPLACE TRIGGER segment_label BEFORE UPDATE OF speaker_id ON @store@.segments FOR EACH ROW
+    WHEN (OLD.speaker_id IS DISTINCT FROM NEW.speaker_id) EXECUTE FUNCTION @store@.segment_label();
+CREATE OR REPLACE TRIGGER segment_label_new BEFORE INSERT ON @store@.segments FOR EACH ROW
+    WHEN (NEW.speaker_id IS NOT NULL) EXECUTE FUNCTION @store@.segment_label();
+
+-- Why it was rejected was said of the old bounds.
+CREATE OR REPLACE FUNCTION @store@.segment_bounds() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NEW.end_time > NEW.start_time AND NEW.rejected IS NOT DISTINCT FROM OLD.rejected THEN
+        NEW.rejected := NULL;
+    END IF;
+    RETURN NEW;
+END
+$$;
+CREATE OR REPLACE TRIGGER segment_bounds BEFORE UPDATE OF start_time, end_time ON @store@.segments FOR EACH ROW
+    WHEN (OLD.start_time <> NEW.start_time OR OLD.end_time <> NEW.end_time)
+    EXECUTE FUNCTION @store@.segment_bounds();
+
+-- New segments ------------------------------------------------------------------------------------------------------------
+
+CREATE OR REPLACE FUNCTION @store@.segments_added() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM @store@.check_table(TG_RELID, 'segments');
+    INSERT INTO @store@.assignments
+        (collection, segment_id, speaker_id, speaker, source, score, model_id, clustering_id,
+         assigned_by, assigned_role, assigned_at)
+    SELECT n.collection, n.id, n.speaker_id, p.name, n.label_source, n.label_score, n.label_model_id, n.label_clustering_id,
+           session_user, nullif(current_setting('role'), 'none'), n.labelled_at
+    FROM after AS n JOIN @store@.speakers AS p ON p.id = n.speaker_id AND p.collection = n.collection
+    ORDER BY n.id;
+    -- In the ledger from the start, so that sessions that look for work need not enter it.
+    INSERT INTO @store@.embedding_jobs (segment_id, collection, model_id)
+    SELECT n.id, n.collection, m.id
+    FROM after AS n, @store@.models AS m
+    WHERE m.name = @extension@.speaker_default_model() AND m.is_current
+    ORDER BY n.id;
+    RETURN NULL;
+END
+$$;
+CREATE OR REPLACE TRIGGER segments_added AFTER INSERT ON @store@.segments
+    REFERENCING NEW TABLE AS after FOR EACH STATEMENT EXECUTE FUNCTION @store@.segments_added();
+
+-- Other labels, other bounds -------------------------------------------------------------------------------------------------
+
+CREATE OR REPLACE FUNCTION @store@.segments_changed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    relabelled boolean;
+    moved bigint[];
+    homes text[];
+    people bigint[];
+    deltas @store@.centroid_delta[];
+BEGIN
+    PERFORM @store@.check_table(TG_RELID, 'segments');
+    -- All of it planned anew each time: a plan made for one row serves thousands badly.
+    EXECUTE
+        'SELECT bool_or(o.speaker_id IS DISTINCT FROM n.speaker_id),
+                array_agg(n.id ORDER BY n.id) FILTER (WHERE o.start_time <> n.start_time OR o.end_time <> n.end_time),
+                array_agg(n.collection ORDER BY n.id) FILTER (WHERE o.start_time <> n.start_time OR o.end_time <> n.end_time),
+                array_agg(o.speaker_id) || array_agg(n.speaker_id)
+         FROM after AS n JOIN before AS o ON (o.id, o.collection) = (n.id, n.collection)'
+        INTO relabelled, moved, homes, people;
+    IF moved IS NOT NULL THEN
+        PERFORM FROM @store@.embedding_jobs AS j
+        WHERE j.segment_id = ANY (moved) AND j.collection = ANY (homes)
+        ORDER BY j.segment_id, j.model_id FOR NO KEY UPDATE;
+        -- The means of both steps below at once, in order.
+        PERFORM FROM @store@.speaker_centroids AS c
+        WHERE relabelled AND c.speaker_id = ANY (people) AND c.collection = ANY (homes)
+        ORDER BY c.speaker_id, c.model_id FOR NO KEY UPDATE;
+    END IF;
+
+    IF relabelled THEN
+        EXECUTE
+            'INSERT INTO @store@.assignments
+                 (collection, segment_id, speaker_id, speaker, previous_speaker_id, previous_speaker, source, score,
+                  model_id, clustering_id, assigned_by, assigned_role, assigned_at)
+             SELECT n.collection, n.id, n.speaker_id, p.name, o.speaker_id, q.name, n.label_source, n.label_score,
+                    n.label_model_id, n.label_clustering_id, session_user, nullif(current_setting(''role''), ''none''), n.labelled_at
+             FROM after AS n
+             JOIN before AS o ON (o.id, o.collection) = (n.id, n.collection)
+             LEFT JOIN @store@.speakers AS p ON (p.id, p.collection) = (n.speaker_id, n.collection)
+             LEFT JOIN @store@.speakers AS q ON (q.id, q.collection) = (o.speaker_id, o.collection)
+             WHERE o.speaker_id IS DISTINCT FROM n.speaker_id
+             ORDER BY n.id';
+        EXECUTE
+            'SELECT array_agg((d.speaker_id, d.collection, d.model_id, d.n, d.sum)::@store@.centroid_delta)
+             FROM (SELECT c.speaker_id, c.collection, e.model_id, sum(c.weight) AS n,
+                          @extension@.speaker_weighted_sum(e.embedding, c.weight::float8) AS sum
+                   FROM (SELECT n.id, n.collection, v.speaker_id, v.weight
+                         FROM after AS n
+                         JOIN before AS o ON (o.id, o.collection) = (n.id, n.collection),
+                              LATERAL (VALUES (o.speaker_id, -1), (n.speaker_id, 1)) AS v (speaker_id, weight)
+                         WHERE o.speaker_id IS DISTINCT FROM n.speaker_id AND v.speaker_id IS NOT NULL) AS c
+                   JOIN @store@.embeddings AS e ON (e.segment_id, e.collection) = (c.id, c.collection)
+                   GROUP BY c.speaker_id, c.collection, e.model_id) AS d'
+            INTO deltas;
+        PERFORM @store@.apply_centroid_deltas(deltas) WHERE deltas IS NOT NULL;
+    END IF;
+    -- After the labels: what is forgotten leaves the mean that it is in now.
+    PERFORM @store@.forget_stale(moved, homes) WHERE moved IS NOT NULL;
+    RETURN NULL;
+END
+$$;
+CREATE OR REPLACE TRIGGER segments_changed AFTER UPDATE ON @store@.segments
+    REFERENCING OLD TABLE AS before NEW TABLE AS after
+    FOR EACH STATEMENT EXECUTE FUNCTION @store@.segments_changed();
+
+-- Deleted segments ----------------------------------------------------------------------------------------------------------
+--
+-- Their vectors leave the means of their speakers. All at once: a speaker's mean changes once and not once a segment, and
+-- speakers are locked in order. That has to happen before the foreign keys delete the vectors, one segment after the other,
+-- and after all segments are known; so it is a trigger for each row that sees the whole statement, does everything
+-- at the first row that has something left, and fires before the foreign keys' triggers, by its name: these start with
+-- RI_, and triggers fire in the order of their names.
+
+CREATE OR REPLACE FUNCTION @store@.segments_deleted() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    deltas @store@.centroid_delta[];
+BEGIN
+    IF TG_RELID <> '@store@.segments'::regclass THEN
+        PERFORM @store@.check_table(TG_RELID, 'segments');
+    END IF;
+    IF EXISTS (SELECT FROM @store@.embedding_jobs AS j WHERE j.segment_id = OLD.id AND j.collection = OLD.collection) THEN
+        EXECUTE
+            'SELECT count(*) FROM (SELECT FROM @store@.embedding_jobs AS j
+                                   WHERE (j.segment_id, j.collection) IN (SELECT g.id, g.collection FROM gone AS g)
+                                   ORDER BY j.segment_id, j.model_id FOR UPDATE) AS locked';
+        EXECUTE
+            'DELETE FROM @store@.embedding_jobs AS j USING gone AS g
+             WHERE j.segment_id = g.id AND j.collection = g.collection';
+        EXECUTE
+            'WITH deleted AS (
+                 DELETE FROM @store@.embeddings AS e USING gone AS g
+                 WHERE e.segment_id = g.id AND e.collection = g.collection
+                 RETURNING g.speaker_id, g.collection, e.model_id, e.embedding
+             )
+             SELECT array_agg((d.speaker_id, d.collection, d.model_id, d.n, d.sum)::@store@.centroid_delta)
+             FROM (SELECT x.speaker_id, x.collection, x.model_id, -count(*) AS n,
+                          @extension@.speaker_weighted_sum(x.embedding, (-1)::float8) AS sum
+                   FROM deleted AS x WHERE x.speaker_id IS NOT NULL
+                   GROUP BY x.speaker_id, x.collection, x.model_id) AS d'
+            INTO deltas;
+        PERFORM @store@.apply_centroid_deltas(deltas) WHERE deltas IS NOT NULL;
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE OR REPLACE TRIGGER "A_segments_deleted" AFTER DELETE ON @store@.segments
+    REFERENCING OLD TABLE AS gone FOR EACH ROW EXECUTE FUNCTION @store@.segments_deleted();
+
+CREATE OR REPLACE FUNCTION @store@.labels_deleted() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM @store@.check_table(TG_RELID, 'segments');
+    INSERT INTO @store@.assignments
+        (collection, segment_id, previous_speaker_id, previous_speaker, source, assigned_by, assigned_role, assigned_at)
+    SELECT g.collection, g.id, g.speaker_id, p.name, 'deletion', session_user, nullif(current_setting('role'), 'none'), clock_timestamp()
+    FROM gone AS g JOIN @store@.speakers AS p ON p.id = g.speaker_id AND p.collection = g.collection
+    ORDER BY g.id;
+    RETURN NULL;
+END
+$$;
+CREATE OR REPLACE TRIGGER labels_deleted AFTER DELETE ON @store@.segments
+    REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION @store@.labels_deleted();
+
+-- A speaker that is deleted leaves its segments unknown ------------------------------------------------------------------------
+
+CREATE OR REPLACE FUNCTION @store@.speaker_deleted() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM @store@.check_table(TG_RELID, 'speakers');
+    PERFORM FROM @store@.segments AS s
+    WHERE s.speaker_id = OLD.id AND s.collection = OLD.collection ORDER BY s.id FOR NO KEY UPDATE;
+    UPDATE @store@.segments AS s
+    SET speaker_id = NULL, label_source = 'deletion', label_score = NULL, label_model_id = NULL, label_clustering_id = NULL,
+        labelled_at = clock_timestamp()
+    WHERE s.speaker_id = OLD.id AND s.collection = OLD.collection;
+    RETURN OLD;
+END
+$$;
+CREATE OR REPLACE TRIGGER speaker_deleted BEFORE DELETE ON @store@.speakers
+    FOR EACH ROW EXECUTE FUNCTION @store@.speaker_deleted();

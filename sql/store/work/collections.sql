@@ -1,0 +1,67 @@
+-- Which collection a call means: the one that it names, else that of the row that it names by id, else the setting's.
+
+-- The collection of a call: as named, else the setting speaker.collection, else default.
+CREATE OR REPLACE FUNCTION @store@.home(collection text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN coalesce(collection, @extension@.speaker_collection(), 'default');
+END
+$$;
+
+CREATE OR REPLACE FUNCTION @store@.home_of_run(run_id bigint, collection text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    answer text;
+BEGIN
+    IF home_of_run.collection IS NULL THEN
+        SELECT u.collection INTO answer FROM @store@.runs AS u WHERE u.id = home_of_run.run_id;
+    ELSE
+        SELECT u.collection INTO answer FROM @store@.runs AS u
+        WHERE u.id = home_of_run.run_id AND u.collection = home_of_run.collection;
+    END IF;
+    IF answer IS NULL THEN
+        PERFORM @store@.raise_error('run_unknown', format('there is no run %s', run_id));
+    END IF;
+    RETURN answer;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION @store@.home_of_segment(segment_id bigint, collection text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    answer text;
+BEGIN
+    IF home_of_segment.collection IS NULL THEN
+        SELECT s.collection INTO answer FROM @store@.segments AS s WHERE s.id = home_of_segment.segment_id;
+    ELSE
+        SELECT s.collection INTO answer FROM @store@.segments AS s
+        WHERE s.id = home_of_segment.segment_id AND s.collection = home_of_segment.collection;
+    END IF;
+    IF answer IS NULL THEN
+        PERFORM @store@.raise_error('segment_unknown', format('there is no segment %s', segment_id));
+    END IF;
+    RETURN answer;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION @store@.home_of_clustering(clustering_id bigint, collection text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    answer text;
+BEGIN
+    IF home_of_clustering.collection IS NULL THEN
+        SELECT c.collection INTO answer FROM @store@.clusterings AS c WHERE c.id = home_of_clustering.clustering_id;
+    ELSE
+        SELECT c.collection INTO answer FROM @store@.clusterings AS c
+        WHERE c.id = home_of_clustering.clustering_id AND c.collection = home_of_clustering.collection;
+    END IF;
+    IF answer IS NULL THEN
+        PERFORM @store@.raise_error('cluster_unknown', format('there is no clustering %s', clustering_id),
+            'SELECT id FROM speaker.clusterings lists the clusterings.');
+    END IF;
+    RETURN answer;
+END
+$$;
