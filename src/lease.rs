@@ -176,7 +176,7 @@ unsafe extern "C-unwind" fn session_ends(_code: std::ffi::c_int, _none: pg_sys::
     let unfinished = UNFINISHED.take();
     if !unfinished.is_empty() {
         // SAFETY: PostgreSQL calls this once, before it takes down what a transaction needs.
-        unsafe { while_alive(|| unfinished.into_iter().for_each(|lease| give_back(lease))) };
+        unsafe { while_alive(|| unfinished.into_iter().for_each(give_back)) };
     }
     release();
 }
