@@ -45,6 +45,11 @@ pub fn audio_limits() -> Limits {
     }
 }
 
+/// The most bytes of memory that one call's arguments may make it take.
+pub fn max_memory() -> u64 {
+    audio_limits().max_memory
+}
+
 static AUDIO_DIR: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 
 /// The folder that audio files of the server have to be in, if there is one.
@@ -128,8 +133,8 @@ pub fn declare() {
     );
     GucRegistry::define_int_guc(
         c"speaker.max_memory",
-        c"Most memory for the samples of segments in flight.",
-        c"An hour of one segment takes 220 MB. What runs over it is an error of that segment.",
+        c"Most memory that the arguments of one call may make it take.",
+        c"An hour of one segment takes 220 MB; to cluster vectors of 256 dimensions takes up to 3 kB each. What runs over it is an error, of a segment or of the call.",
         &MAX_MEMORY,
         1024,
         16 * 1024 * 1024,

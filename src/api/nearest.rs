@@ -6,58 +6,54 @@
 use pgrx::fcinfo::{pg_arg_is_null, pg_getarg};
 use pgrx::prelude::*;
 use pgrx::{Array, Internal};
-use speaker_core::assign::{Match, Search};
+use speaker_core::assign::{self, Match, Search};
 use speaker_core::embedding::UnitEmbedding;
 
 use crate::aggregate::with_state;
-use crate::datum::{Vector, VectorRef};
+use crate::datum::{same_dim, Vector, VectorRef};
 use crate::error::{raise, Report, SqlError};
 use crate::interrupts::Interrupts;
+use crate::{memory, settings};
 
-#[pg_schema]
-pub mod speaker {
-    use super::*;
+// Called for each row, so it takes from its arguments what it needs: to have pgrx unpack all of them costs 2
+// to 9 % of the search.
+#[pg_extern(sql = r#"
+    CREATE FUNCTION speaker_nearest_state(state internal, speaker_id bigint, mean vector, embeddings vector[], k int)
+    RETURNS internal LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+"#)]
+pub fn speaker_nearest_state(fcinfo: pg_sys::FunctionCallInfo) -> Internal {
+    // SAFETY: the types are those of the SQL signature.
+    let (state, speaker_id, mean, no_embeddings) = unsafe {
+        (pg_getarg(fcinfo, 0), pg_getarg(fcinfo, 1), pg_getarg::<VectorRef>(fcinfo, 2), pg_arg_is_null(fcinfo, 3))
+    };
+    let state = state.unwrap_or_default();
+    let (Some(speaker_id), Some(mean), false) = (speaker_id, mean, no_embeddings) else { return state };
+    mean.prefetch_next_rows();
+    let make = || {
+        // SAFETY: as above.
+        let (embeddings, k) = unsafe { (pg_getarg(fcinfo, 3), pg_getarg(fcinfo, 4)) };
+        raise(|| start(embeddings.expect("not null, as seen above"), k))
+    };
+    let compare = |search: &mut Search| {
+        raise(|| {
+            let interrupts = Interrupts::default();
+            let outcome = search.push(speaker_id, mean.as_slice(), &|| interrupts.check());
+            interrupts.rethrow();
+            Ok(outcome?)
+        })
+    };
+    // SAFETY: the aggregates below use this state for a search, here and in their final functions.
+    unsafe { with_state(state, fcinfo, make, compare) }
+}
 
-    // Called for each row, so it takes from its arguments what it needs: to have pgrx unpack all of them costs 2
-    // to 9 % of the search.
-    #[pg_extern(sql = r#"
-        CREATE FUNCTION speaker.nearest_state(state internal, speaker_id bigint, mean vector, embeddings vector[], k int)
-        RETURNS internal LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
-    "#)]
-    pub fn nearest_state(fcinfo: pg_sys::FunctionCallInfo) -> Internal {
-        // SAFETY: the types are those of the SQL signature.
-        let (state, speaker_id, mean, no_embeddings) = unsafe {
-            (pg_getarg(fcinfo, 0), pg_getarg(fcinfo, 1), pg_getarg::<VectorRef>(fcinfo, 2), pg_arg_is_null(fcinfo, 3))
-        };
-        let state = state.unwrap_or_default();
-        let (Some(speaker_id), Some(mean), false) = (speaker_id, mean, no_embeddings) else { return state };
-        mean.prefetch_next_rows();
-        let make = || {
-            // SAFETY: as above.
-            let (embeddings, k) = unsafe { (pg_getarg(fcinfo, 3), pg_getarg(fcinfo, 4)) };
-            raise(|| start(embeddings.expect("not null, as seen above"), k))
-        };
-        let compare = |search: &mut Search| {
-            raise(|| {
-                let interrupts = Interrupts::default();
-                let outcome = search.push(speaker_id, mean.as_slice(), &|| interrupts.check());
-                interrupts.rethrow();
-                Ok(outcome?)
-            })
-        };
-        // SAFETY: the aggregates below use this state for a search, here and in their final functions.
-        unsafe { with_state(state, fcinfo, make, compare) }
-    }
+#[pg_extern(immutable, parallel_safe)]
+pub fn speaker_nearest_ids_final(state: Internal) -> Option<Vec<i64>> {
+    answers(state, |found| found.id)
+}
 
-    #[pg_extern(immutable, parallel_safe)]
-    pub fn nearest_speakers_final(state: Internal) -> Option<Vec<i64>> {
-        answers(state, |found| found.id)
-    }
-
-    #[pg_extern(immutable, parallel_safe)]
-    pub fn nearest_similarities_final(state: Internal) -> Option<Vec<f64>> {
-        answers(state, |found| found.similarity)
-    }
+#[pg_extern(immutable, parallel_safe)]
+pub fn speaker_nearest_similarities_final(state: Internal) -> Option<Vec<f64>> {
+    answers(state, |found| found.similarity)
 }
 
 fn start(embeddings: Array<Vector>, k: Option<i32>) -> Result<Search, Report> {
@@ -66,20 +62,26 @@ fn start(embeddings: Array<Vector>, k: Option<i32>) -> Result<Search, Report> {
         None => usize::MAX,
         Some(k) => usize::try_from(k).map_err(|_| SqlError::TooSmall { argument: "k", got: k, least: 1 })?,
     };
+    let max_memory = settings::max_memory();
+    let dim = embeddings.iter().next().flatten().map_or(0, |first| first.as_slice().len());
+    assign::room(embeddings.len(), dim, k, max_memory)?;
+    memory::available(assign::memory_of_search(embeddings.len(), dim, k).min(max_memory))?;
     let units = embeddings
         .iter()
         .enumerate()
         .map(|(row, vector)| {
             let vector = vector.ok_or(SqlError::NullElement { argument: "embeddings", position: row + 1 })?;
+            // Room is for vectors as long as the first.
+            same_dim(dim, vector.as_slice().len())?;
             Ok(UnitEmbedding::normalise(vector.into_vec())?)
         })
         .collect::<Result<Vec<_>, Report>>()?;
-    Ok(Search::new(&units, k)?)
+    Ok(Search::new(&units, k, max_memory)?)
 }
 
 /// What was found for the first embedding, then for the second, and so on: the same number for each.
 fn answers<T>(mut state: Internal, of: impl Fn(&Match) -> T) -> Option<Vec<T>> {
-    // SAFETY: the state that nearest_state made.
+    // SAFETY: the state that speaker_nearest_state made.
     let search = unsafe { state.get_mut::<Search>() }?;
     raise(|| {
         let interrupts = Interrupts::default();
@@ -91,19 +93,19 @@ fn answers<T>(mut state: Internal, of: impl Fn(&Match) -> T) -> Option<Vec<T>> {
 
 extension_sql!(
     r#"
-CREATE AGGREGATE speaker.nearest_speakers(speaker_id bigint, mean vector, embeddings vector[], k int) (
-    SFUNC = speaker.nearest_state, STYPE = internal,
-    FINALFUNC = speaker.nearest_speakers_final, FINALFUNC_MODIFY = SHAREABLE
+CREATE AGGREGATE speaker_nearest_ids(speaker_id bigint, mean vector, embeddings vector[], k int) (
+    SFUNC = speaker_nearest_state, STYPE = internal,
+    FINALFUNC = speaker_nearest_ids_final, FINALFUNC_MODIFY = SHAREABLE
 );
-COMMENT ON AGGREGATE speaker.nearest_speakers(bigint, vector, vector[], int) IS
+COMMENT ON AGGREGATE speaker_nearest_ids(bigint, vector, vector[], int) IS
     'For each embedding in turn the ids of the k speakers with the largest inner product of embedding and mean, the best first; of equals the lowest id. embeddings and k are those of the first row.';
-CREATE AGGREGATE speaker.nearest_similarities(speaker_id bigint, mean vector, embeddings vector[], k int) (
-    SFUNC = speaker.nearest_state, STYPE = internal,
-    FINALFUNC = speaker.nearest_similarities_final, FINALFUNC_MODIFY = SHAREABLE
+CREATE AGGREGATE speaker_nearest_similarities(speaker_id bigint, mean vector, embeddings vector[], k int) (
+    SFUNC = speaker_nearest_state, STYPE = internal,
+    FINALFUNC = speaker_nearest_similarities_final, FINALFUNC_MODIFY = SHAREABLE
 );
-COMMENT ON AGGREGATE speaker.nearest_similarities(bigint, vector, vector[], int) IS
-    'The inner products that go with nearest_speakers.';
+COMMENT ON AGGREGATE speaker_nearest_similarities(bigint, vector, vector[], int) IS
+    'The inner products that go with speaker_nearest_ids.';
 "#,
     name = "nearest_aggregates",
-    requires = [speaker::nearest_state, speaker::nearest_speakers_final, speaker::nearest_similarities_final],
+    requires = [speaker_nearest_state, speaker_nearest_ids_final, speaker_nearest_similarities_final],
 );

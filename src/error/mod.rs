@@ -43,6 +43,12 @@ pub enum SqlError {
     #[error("mean of {got} values, but a vector has at most {most}")]
     TooManyValues { got: usize, most: usize },
 
+    #[error("{what} takes up to {bytes} bytes of memory, but {max_bytes} are allowed")]
+    TooMuchMemory { what: String, bytes: u64, max_bytes: u64 },
+
+    #[error("{bytes} bytes of memory are not to be had")]
+    OutOfMemory { bytes: u64 },
+
     #[error("\"{got}\" is no error code of the catalogue")]
     ErrorCode { got: String },
 
@@ -184,6 +190,7 @@ fn segments(error: &SegmentsError) -> &'static ErrorCode {
         | SegmentsError::Field { .. } => &SEGMENTS_INVALID,
         SegmentsError::OtherFile { .. } => &SEGMENTS_OF_SEVERAL_FILES,
         SegmentsError::DuplicateId { .. } => &SEGMENTS_DUPLICATE,
+        SegmentsError::TooMuchMemory { .. } => &TOO_MUCH_MEMORY,
     }
 }
 
@@ -195,6 +202,8 @@ fn sql(error: &SqlError) -> &'static ErrorCode {
         SqlError::TooManyValues { .. } => &VECTOR_INVALID,
         SqlError::Null { .. } => &ARGUMENT_MISSING,
         SqlError::TooSmall { .. } | SqlError::Choice { .. } | SqlError::ErrorCode { .. } => &INVALID_ARGUMENT,
+        SqlError::TooMuchMemory { .. } => &TOO_MUCH_MEMORY,
+        SqlError::OutOfMemory { .. } => &OUT_OF_MEMORY,
         SqlError::AudioMissing { .. } => &MISSING_AUDIO,
         SqlError::FilesForbidden => &FILES_FORBIDDEN,
         SqlError::RelativePath | SqlError::OutsideAudioDir => &FILE_PATH,
@@ -219,6 +228,7 @@ fn cluster(error: &ClusterError) -> &'static ErrorCode {
 fn assign(error: &AssignError) -> &'static ErrorCode {
     match error {
         AssignError::Dimensions { .. } => &VECTOR_DIMENSIONS,
+        AssignError::TooMuchMemory { .. } => &TOO_MUCH_MEMORY,
         AssignError::Interrupted => &INTERRUPTED,
     }
 }
