@@ -10,6 +10,8 @@ use pgrx::datum::UnboxDatum;
 use pgrx::nullable::Nullable;
 use pgrx::{impl_sql_translatable, pg_sys, FromDatum, IntoDatum};
 
+use crate::error::SqlError;
+
 /// An owned `vector`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Vector(Vec<f32>);
@@ -18,6 +20,15 @@ impl_sql_translatable!(Vector, "vector");
 
 /// pgvector's limit on dimensions.
 pub const MAX_DIM: usize = 16_000;
+
+/// Refuses vectors of different models.
+pub fn same_dim(left: usize, right: usize) -> Result<(), SqlError> {
+    if left == right {
+        Ok(())
+    } else {
+        Err(SqlError::Dimensions { left, right })
+    }
+}
 
 #[repr(C)]
 struct Header {

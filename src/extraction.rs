@@ -7,8 +7,9 @@ use speaker_core::embedding::UnitEmbedding;
 use speaker_core::manifest::Manifest;
 use speaker_onnx::{Embedded, Embedder};
 
-use crate::error::{Report, SqlError};
+use crate::error::Report;
 use crate::interrupts::Interrupts;
+use crate::memory;
 use crate::model_cache::{self, SharedModel};
 use crate::settings;
 use crate::source::Audio;
@@ -122,11 +123,7 @@ impl Extraction {
         // The span in its lists, its outcome, and the embedding twice: here, and in the answer.
         let each = 4 * size_of::<Option<Outcome>>() + 2 * dim * size_of::<f32>();
         let need = (self.outcomes.len() + spans) as u64 * each as u64;
-        let most = settings::max_memory();
-        if need > most {
-            return Err(SqlError::Memory { what: "embedding that many segments in one call", need, most }.into());
-        }
-        Ok(())
+        memory::within_limit(need, || "embedding that many segments in one call".to_owned())
     }
 }
 

@@ -14,6 +14,7 @@ mod extraction;
 mod install;
 mod interrupts;
 mod lease;
+mod memory;
 mod model_cache;
 mod settings;
 mod source;

@@ -148,8 +148,8 @@ pub fn declare() {
     );
     GucRegistry::define_int_guc(
         c"speaker.max_memory",
-        c"Most memory that one call may ask for: samples in flight, vectors to cluster, text of segments.",
-        c"An hour of one segment takes 220 MB. What runs over it is an error, of that segment or of the call.",
+        c"Most memory that the arguments of one call may make it take.",
+        c"An hour of one segment takes 220 MB; to cluster vectors of 256 dimensions takes up to 3 kB each. What runs over it is an error, of a segment or of the call.",
         &MAX_MEMORY,
         1024,
         16 * 1024 * 1024,

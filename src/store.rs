@@ -62,10 +62,11 @@ const VERSION: i32 = MIGRATIONS.len() as i32;
 
 #[pg_extern(immutable, parallel_safe)]
 fn speaker_store_migrations(
-) -> TableIterator<'static, (name!(number, i32), name!(name, &'static str), name!(up, String), name!(down, &'static str))> {
-    let rows = (1..).zip(MIGRATIONS).map(|(number, migration)| {
-        (number, migration.name, migration.up.concat(), migration.down)
-    });
+) -> TableIterator<'static, (name!(number, i32), name!(name, &'static str), name!(up, String), name!(down, &'static str))>
+{
+    let rows = (1..)
+        .zip(MIGRATIONS)
+        .map(|(number, migration)| (number, migration.name, migration.up.concat(), migration.down));
     TableIterator::new(rows)
 }
 

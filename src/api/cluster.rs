@@ -1,4 +1,7 @@
-//! HDBSCAN over vectors.
+//! HDBSCAN over vectors: of an array as a function, and of rows as aggregates.
+//!
+//! The aggregates take each vector from the executor into one block of memory. An array of vectors ends at a gigabyte, and
+//! is copied on its way.
 
 use std::ops::ControlFlow;
 use std::panic::resume_unwind;
@@ -7,15 +10,19 @@ use std::thread;
 use std::time::Duration;
 
 use ndarray::Array2;
+use pgrx::fcinfo::pg_getarg;
 use pgrx::prelude::*;
+use pgrx::Internal;
 use speaker_core::cluster::{self, ClusterError, ClusterFacts, HdbscanParams, PointFacts, PredictionData, Selection};
 use speaker_core::Check;
 use speaker_onnx::without_signals;
 
-use crate::datum::Vector;
+use crate::aggregate::with_state;
+use crate::composite::Composite;
+use crate::datum::{same_dim, Vector, VectorRef};
 use crate::error::{raise, Report, SqlError};
 use crate::interrupts::Interrupts;
-use crate::settings;
+use crate::{memory, settings};
 
 #[pg_extern(stable, parallel_safe, cost = 100000)]
 #[allow(clippy::type_complexity, reason = "pgrx reads the columns of the row from the type")]
@@ -32,8 +39,7 @@ fn hdbscan(
     (name!(ordinal, i32), name!(cluster, Option<i32>), name!(probability, f64), name!(outlier_score, f64)),
 > {
     raise(|| {
-        let points = matrix("embeddings", embeddings)?;
-        let min_cluster_size = min_cluster_size.ok_or(SqlError::Null { argument: "min_cluster_size" })?;
+        let embeddings = embeddings.ok_or(SqlError::Null { argument: "embeddings" })?;
         let params = HdbscanParams {
             cluster_selection_epsilon,
             selection: match cluster_selection_method {
@@ -51,6 +57,7 @@ fn hdbscan(
             allow_single_cluster,
             ..params(min_cluster_size, min_samples)?
         };
+        let points = matrix("embeddings", embeddings, &params)?;
         let found = interruptible(|check| cluster::hdbscan(points.view(), &params, check))?;
         let rows = found.labels.into_iter().zip(found.probabilities).zip(found.outlier_scores).enumerate();
         Ok(TableIterator::new(rows.map(|(row, ((label, probability), outlier_score))| {
@@ -59,71 +66,200 @@ fn hdbscan(
     })
 }
 
-/// HDBSCAN, and what `predict_clusters` needs of it: arrays with an element per vector, then arrays with one per
-/// node of the condensed tree.
-#[pg_extern(stable, parallel_safe, cost = 100000)]
-#[allow(clippy::type_complexity, reason = "pgrx reads the columns of the row from the type")]
-pub fn speaker_cluster_vectors(
-    embeddings: Option<Array<Vector>>,
-    min_cluster_size: i32,
+/// What `speaker_hdbscan` has taken so far.
+#[derive(Default)]
+struct ToCluster {
+    ids: Vec<i64>,
+    vectors: Vectors,
+    params: HdbscanParams,
+}
+
+#[pg_extern(stable, parallel_safe)]
+pub fn speaker_hdbscan_state(
+    state: Internal,
+    segment_id: Option<i64>,
+    embedding: Option<VectorRef>,
+    min_cluster_size: Option<i32>,
     min_samples: Option<i32>,
-) -> TableIterator<
-    'static,
-    (
-        name!(clusters, Vec<i32>),
-        name!(probabilities, Vec<f64>),
-        name!(outlier_scores, Vec<f64>),
-        name!(core_distances, Vec<f64>),
-        name!(nodes, Vec<i32>),
-        name!(densities, Vec<f64>),
-        name!(tree, Vec<f64>),
-    ),
-> {
-    raise(|| {
-        let points = matrix("embeddings", embeddings)?;
-        let params = params(min_cluster_size, min_samples)?;
-        let (found, data) =
-            interruptible(|check| cluster::hdbscan_with_prediction_data(points.view(), &params, check))?;
-        Ok(TableIterator::once((
-            found.labels,
-            found.probabilities,
-            found.outlier_scores,
-            data.points.iter().map(|point| point.core_distance).collect(),
-            data.points.iter().map(|point| point.cluster as i32).collect(),
-            data.points.iter().map(|point| point.lambda).collect(),
-            data.clusters.iter().flat_map(pack).collect(),
-        )))
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Internal {
+    let (Some(id), Some(embedding)) = (segment_id, embedding) else { return state };
+    let make = || raise(|| Ok(ToCluster { params: params(min_cluster_size, min_samples)?, ..ToCluster::default() }));
+    let take = |input: &mut ToCluster| {
+        raise(|| {
+            input.vectors.same_dim(embedding.as_slice())?;
+            let (rows, dim) = (input.ids.len() + 1, embedding.as_slice().len());
+            within_limit(&input.params, rows, dim)?;
+            input.vectors.push(embedding.as_slice())?;
+            push(&mut input.ids, id)
+        })
+    };
+    // SAFETY: the aggregate below uses this state for a ToCluster, here and in its final function.
+    unsafe { with_state(state, fcinfo, make, take) }
+}
+
+#[pg_extern(requires = ["cluster_types"], sql = r#"
+    CREATE FUNCTION speaker_hdbscan_final(state internal) RETURNS speaker_hdbscan_result
+    LANGUAGE c STABLE STRICT PARALLEL SAFE COST 100000 AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+"#)]
+pub fn speaker_hdbscan_final(mut state: Internal, fcinfo: pg_sys::FunctionCallInfo) -> Option<Composite> {
+    // SAFETY: the state that speaker_hdbscan_state made.
+    let input = unsafe { state.get_mut::<ToCluster>() }?;
+    // Nobody asks twice: the aggregate says READ_WRITE.
+    let ToCluster { ids, vectors, params } = std::mem::take(input);
+    let (found, data, representatives) = raise(|| {
+        let points = vectors.matrix();
+        memory::available(memory_of(&params, points.nrows(), points.ncols()))?;
+        Ok(interruptible(|check| {
+            let (found, data) = cluster::hdbscan_with_prediction_data(points.view(), &params, check)?;
+            let representatives = cluster::representatives(points.view(), &found.labels, check)?;
+            Ok((found, data, representatives))
+        })?)
+    });
+    let representatives: Vec<i64> = representatives.into_iter().map(|row| ids[row]).collect();
+    let core_distances: Vec<f64> = data.points.iter().map(|point| point.core_distance).collect();
+    let nodes: Vec<i32> = data.points.iter().map(|point| point.cluster as i32).collect();
+    let densities: Vec<f64> = data.points.iter().map(|point| point.lambda).collect();
+    let tree: Vec<f64> = data.clusters.iter().flat_map(pack).collect();
+    // SAFETY: the columns of speaker_hdbscan_result.
+    Some(unsafe {
+        Composite::of_result(fcinfo, |row| {
+            row.push(ids);
+            row.push(found.labels);
+            row.push(found.probabilities);
+            row.push(found.outlier_scores);
+            row.push(core_distances);
+            row.push(nodes);
+            row.push(densities);
+            row.push(tree);
+            row.push(representatives);
+        })
     })
 }
 
-/// Places new vectors into the clusters of old ones; cluster -1 is noise.
-#[pg_extern(stable, parallel_safe, cost = 100000)]
-#[allow(clippy::too_many_arguments, reason = "the columns of a stored clustering")]
-pub fn speaker_predict_clusters(
-    embeddings: Option<Array<Vector>>,
-    core_distances: Vec<f64>,
-    nodes: Vec<i32>,
-    densities: Vec<f64>,
-    tree: Vec<f64>,
-    min_samples: i32,
-    new_embeddings: Option<Array<Vector>>,
-) -> TableIterator<'static, (name!(ordinal, i32), name!(cluster, i32), name!(probability, f64))> {
-    raise(|| {
-        let (old, new) = (matrix("embeddings", embeddings)?, matrix("new_embeddings", new_embeddings)?);
-        let facts = core_distances.into_iter().zip(nodes).zip(densities);
-        let data = PredictionData {
-            min_samples: at_least(1, "min_samples", min_samples)?,
-            points: facts
-                .map(|((core_distance, node), lambda)| PointFacts { core_distance, cluster: node as u32, lambda })
-                .collect(),
-            clusters: tree.chunks_exact(NODE).map(unpack).collect(),
-        };
+/// What `speaker_hdbscan_predict` has taken so far.
+struct ToPlace {
+    data: PredictionData,
+    old: Vectors,
+    new: Vectors,
+    new_ids: Vec<i64>,
+}
+
+// A tree may be large: only the first row's is looked at, so the arguments are taken by hand.
+#[pg_extern(sql = r#"
+    CREATE FUNCTION speaker_hdbscan_predict_state(
+        state internal, segment_id bigint, embedding vector, core_distance float8, node int, density float8,
+        tree float8[], min_samples int)
+    RETURNS internal LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+"#)]
+pub fn speaker_hdbscan_predict_state(fcinfo: pg_sys::FunctionCallInfo) -> Internal {
+    // SAFETY: the types are those of the SQL signature.
+    let (state, id, embedding) =
+        unsafe { (pg_getarg::<Internal>(fcinfo, 0), pg_getarg::<i64>(fcinfo, 1), pg_getarg::<VectorRef>(fcinfo, 2)) };
+    let state = state.unwrap_or_default();
+    let (Some(id), Some(embedding)) = (id, embedding) else { return state };
+    // SAFETY: as above.
+    let (core_distance, node, density) =
+        unsafe { (pg_getarg::<f64>(fcinfo, 3), pg_getarg::<i32>(fcinfo, 4), pg_getarg::<f64>(fcinfo, 5)) };
+    let make = || {
+        // SAFETY: as above.
+        let (tree, min_samples) = unsafe { (pg_getarg(fcinfo, 6), pg_getarg(fcinfo, 7)) };
+        raise(|| {
+            let data = clustering(tree, min_samples)?;
+            Ok(ToPlace { data, old: Vectors::default(), new: Vectors::default(), new_ids: Vec::new() })
+        })
+    };
+    let take = |input: &mut ToPlace| {
+        raise(|| {
+            let vector = embedding.as_slice();
+            input.old.same_dim(vector)?;
+            input.new.same_dim(vector)?;
+            input.within_limit(vector.len())?;
+            let Some(node) = node else {
+                input.new.push(vector)?;
+                return push(&mut input.new_ids, id);
+            };
+            let facts = PointFacts {
+                core_distance: core_distance.ok_or(SqlError::Null { argument: "core_distance" })?,
+                cluster: node as u32,
+                lambda: density.ok_or(SqlError::Null { argument: "density" })?,
+            };
+            input.old.push(vector)?;
+            push(&mut input.data.points, facts)
+        })
+    };
+    // SAFETY: the aggregate below uses this state for a ToPlace, here and in its final function.
+    unsafe { with_state(state, fcinfo, make, take) }
+}
+
+#[pg_extern(requires = ["cluster_types"], sql = r#"
+    CREATE FUNCTION speaker_hdbscan_predict_final(state internal) RETURNS speaker_predicted
+    LANGUAGE c STABLE STRICT PARALLEL SAFE COST 100000 AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+"#)]
+pub fn speaker_hdbscan_predict_final(mut state: Internal, fcinfo: pg_sys::FunctionCallInfo) -> Option<Composite> {
+    // SAFETY: the state that speaker_hdbscan_predict_state made.
+    let input = unsafe { state.get_mut::<ToPlace>() }?;
+    let found = raise(|| {
+        memory::available(input.memory(input.old.dim.max(input.new.dim)))?;
+        let (old, new) = (std::mem::take(&mut input.old).matrix(), std::mem::take(&mut input.new).matrix());
         let threads = settings::cluster_threads();
-        let found = interruptible(|check| cluster::predict(&data, old.view(), new.view(), threads, check))?;
-        let rows = found.labels.into_iter().zip(found.probabilities).enumerate();
-        Ok(TableIterator::new(rows.map(|(row, (label, probability))| (row as i32 + 1, label, probability))))
+        Ok(interruptible(|check| cluster::predict(&input.data, old.view(), new.view(), threads, check))?)
+    });
+    let ids = std::mem::take(&mut input.new_ids);
+    // SAFETY: the columns of speaker_predicted.
+    Some(unsafe {
+        Composite::of_result(fcinfo, |row| {
+            row.push(ids);
+            row.push(found.labels);
+            row.push(found.probabilities);
+        })
     })
 }
+
+/// The clustering that rows are of, without its points.
+fn clustering(tree: Option<Array<f64>>, min_samples: Option<i32>) -> Result<PredictionData, Report> {
+    let tree = tree.ok_or(SqlError::Null { argument: "tree" })?;
+    let min_samples = min_samples.ok_or(SqlError::Null { argument: "min_samples" })?;
+    if tree.len() % NODE != 0 {
+        return Err(ClusterError::Inconsistent { what: "its tree ends within a node" }.into());
+    }
+    let nodes = tree.len() / NODE;
+    memory::within_limit(tree_memory(nodes), || format!("a tree of {nodes} nodes"))?;
+    let mut clusters = Vec::new();
+    memory::reserve(&mut clusters, nodes)?;
+    let mut node = [0.0; NODE];
+    for (at, value) in tree.iter().enumerate() {
+        node[at % NODE] = value.ok_or(SqlError::NullElement { argument: "tree", position: at + 1 })?;
+        if at % NODE == NODE - 1 {
+            clusters.push(unpack(node));
+        }
+    }
+    Ok(PredictionData { min_samples: at_least(1, "min_samples", min_samples)?, points: Vec::new(), clusters })
+}
+
+fn tree_memory(nodes: usize) -> u64 {
+    (size_of::<ClusterFacts>() * nodes) as u64
+}
+
+impl ToPlace {
+    /// Refuses one more row if that is too many.
+    fn within_limit(&self, dim: usize) -> Result<(), Report> {
+        memory::within_limit(self.memory(dim), || {
+            format!("placing {} vectors among {} of {dim} dimensions", self.new_ids.len() + 1, self.data.points.len())
+        })
+    }
+
+    /// With one more row of either kind.
+    fn memory(&self, dim: usize) -> u64 {
+        let (old, new) = (self.data.points.len() + 1, self.new_ids.len() + 1);
+        let threads = settings::cluster_threads();
+        let own = tree_memory(self.data.clusters.len()) + ID * new as u64;
+        cluster::memory_of_prediction(old, new, dim, self.data.min_samples, threads) + own
+    }
+}
+
+/// Bytes of a row's id, in a vector and in an array that is made of it.
+const ID: u64 = 40;
 
 /// Numbers of one node in a stored tree.
 const NODE: usize = 5;
@@ -132,7 +268,7 @@ fn pack(node: &ClusterFacts) -> [f64; NODE] {
     [node.parent.map_or(-1.0, f64::from), node.birth, f64::from(node.label), node.longest, node.least]
 }
 
-fn unpack(node: &[f64]) -> ClusterFacts {
+fn unpack(node: [f64; NODE]) -> ClusterFacts {
     ClusterFacts {
         parent: (node[0] >= 0.0).then_some(node[0] as u32),
         birth: node[1],
@@ -142,7 +278,8 @@ fn unpack(node: &[f64]) -> ClusterFacts {
     }
 }
 
-fn params(min_cluster_size: i32, min_samples: Option<i32>) -> Result<HdbscanParams, Report> {
+fn params(min_cluster_size: Option<i32>, min_samples: Option<i32>) -> Result<HdbscanParams, Report> {
+    let min_cluster_size = min_cluster_size.ok_or(SqlError::Null { argument: "min_cluster_size" })?;
     Ok(HdbscanParams {
         min_cluster_size: at_least(2, "min_cluster_size", min_cluster_size)?,
         min_samples: min_samples.map(|n| at_least(1, "min_samples", n)).transpose()?,
@@ -185,24 +322,65 @@ fn interruptible<T: Send>(work: impl FnOnce(Check) -> Result<T, ClusterError> + 
     found
 }
 
+/// Refuses to cluster so many vectors if that takes too much memory.
+fn within_limit(params: &HdbscanParams, rows: usize, dim: usize) -> Result<(), Report> {
+    memory::within_limit(memory_of(params, rows, dim), || format!("clustering {rows} vectors of {dim} dimensions"))
+}
+
+fn memory_of(params: &HdbscanParams, rows: usize, dim: usize) -> u64 {
+    let min_samples = params.min_samples.unwrap_or(params.min_cluster_size);
+    cluster::memory_of_clustering(rows, dim, min_samples, params.threads) + ID * rows as u64
+}
+
+/// The rows of a matrix, one after the other.
+#[derive(Default)]
+struct Vectors {
+    /// Of the first; 0 where there is none.
+    dim: usize,
+    values: Vec<f32>,
+}
+
+impl Vectors {
+    fn same_dim(&self, vector: &[f32]) -> Result<(), Report> {
+        Ok(same_dim(if self.values.is_empty() { vector.len() } else { self.dim }, vector.len())?)
+    }
+
+    fn push(&mut self, vector: &[f32]) -> Result<(), Report> {
+        self.dim = vector.len();
+        memory::reserve(&mut self.values, vector.len())?;
+        self.values.extend_from_slice(vector);
+        Ok(())
+    }
+
+    fn matrix(mut self) -> Array2<f32> {
+        self.values.shrink_to_fit();
+        let rows = self.values.len().checked_div(self.dim).unwrap_or(0);
+        Array2::from_shape_vec((rows, self.dim), self.values).expect("every row has dim values")
+    }
+}
+
+fn push<T>(values: &mut Vec<T>, value: T) -> Result<(), Report> {
+    memory::reserve(values, 1)?;
+    values.push(value);
+    Ok(())
+}
+
 /// One row per vector.
-fn matrix(argument: &'static str, embeddings: Option<Array<Vector>>) -> Result<Array2<f32>, Report> {
-    let embeddings = embeddings.ok_or(SqlError::Null { argument })?;
+fn matrix(argument: &'static str, embeddings: Array<Vector>, params: &HdbscanParams) -> Result<Array2<f32>, Report> {
     let rows = embeddings.len();
-    let mut values = Vec::new();
-    let mut dim = 0;
+    let mut vectors = Vectors::default();
     for (row, vector) in embeddings.iter().enumerate() {
         let vector = vector.ok_or(SqlError::NullElement { argument, position: row + 1 })?;
-        let got = vector.as_slice().len();
+        let vector = vector.as_slice();
         if row == 0 {
-            dim = got;
-            values.reserve_exact(rows * dim);
-        } else if got != dim {
-            return Err(SqlError::Dimensions { left: dim, right: got }.into());
+            within_limit(params, rows, vector.len())?;
+            memory::available(memory_of(params, rows, vector.len()))?;
+            memory::reserve(&mut vectors.values, rows * vector.len())?;
         }
-        values.extend_from_slice(vector.as_slice());
+        vectors.same_dim(vector)?;
+        vectors.push(vector)?;
     }
-    Ok(Array2::from_shape_vec((rows, dim), values).expect("every row has dim values"))
+    Ok(vectors.matrix())
 }
 
 fn at_least(least: i32, argument: &'static str, got: i32) -> Result<usize, Report> {
@@ -218,4 +396,45 @@ COMMENT ON FUNCTION hdbscan(vector[], int, int, float8, text, bool) IS
 "#,
     name = "cluster_comments",
     requires = [hdbscan],
+);
+
+extension_sql!(
+    r#"
+CREATE TYPE speaker_hdbscan_result AS (
+    segment_ids bigint[], clusters int[], probabilities float8[], outlier_scores float8[], core_distances float8[],
+    nodes int[], densities float8[], tree float8[], representatives bigint[]
+);
+COMMENT ON TYPE speaker_hdbscan_result IS
+    'A clustering by speaker_hdbscan(). An element per vector: segment_ids, clusters (-1 is noise), probabilities, outlier_scores, and for speaker_hdbscan_predict() core_distances, nodes and densities; five per node of the condensed tree: tree; one per cluster: representatives, the segment whose embedding is nearest (cosine) to the mean of the normalised members, the first of equals.';
+CREATE TYPE speaker_predicted AS (segment_ids bigint[], clusters int[], probabilities float8[]);
+COMMENT ON TYPE speaker_predicted IS
+    'The new rows of speaker_hdbscan_predict(), in the order in which they came; cluster -1 is noise.';
+"#,
+    name = "cluster_types",
+);
+
+extension_sql!(
+    r#"
+CREATE AGGREGATE speaker_hdbscan(segment_id bigint, embedding vector, min_cluster_size int, min_samples int) (
+    SFUNC = speaker_hdbscan_state, STYPE = internal,
+    FINALFUNC = speaker_hdbscan_final, FINALFUNC_MODIFY = READ_WRITE, PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE speaker_hdbscan(bigint, vector, int, int) IS
+    'hdbscan() of vectors that come row by row, with what is needed to place more of them later; use ORDER BY segment_id. min_cluster_size and min_samples are those of the first row; min_samples NULL means min_cluster_size. Rows without id or embedding are left out.';
+CREATE AGGREGATE speaker_hdbscan_predict(
+    segment_id bigint, embedding vector, core_distance float8, node int, density float8, tree float8[], min_samples int) (
+    SFUNC = speaker_hdbscan_predict_state, STYPE = internal,
+    FINALFUNC = speaker_hdbscan_predict_final, FINALFUNC_MODIFY = READ_WRITE, PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE speaker_hdbscan_predict(bigint, vector, float8, int, float8, float8[], int) IS
+    'Places new vectors, whose node is NULL, into the clusters of old ones, which come with their core_distance, node and density as speaker_hdbscan() gave them. tree and min_samples are those of the first row. Rows without id or embedding are left out.';
+"#,
+    name = "cluster_aggregates",
+    requires = [
+        "cluster_types",
+        speaker_hdbscan_state,
+        speaker_hdbscan_final,
+        speaker_hdbscan_predict_state,
+        speaker_hdbscan_predict_final
+    ],
 );

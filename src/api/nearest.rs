@@ -6,13 +6,14 @@
 use pgrx::fcinfo::{pg_arg_is_null, pg_getarg};
 use pgrx::prelude::*;
 use pgrx::{Array, Internal};
-use speaker_core::assign::{Match, Search};
+use speaker_core::assign::{self, Match, Search};
 use speaker_core::embedding::UnitEmbedding;
 
 use crate::aggregate::with_state;
-use crate::datum::{Vector, VectorRef};
+use crate::datum::{same_dim, Vector, VectorRef};
 use crate::error::{raise, Report, SqlError};
 use crate::interrupts::Interrupts;
+use crate::{memory, settings};
 
 // Called for each row, so it takes from its arguments what it needs: to have pgrx unpack all of them costs 2
 // to 9 % of the search.
@@ -61,20 +62,26 @@ fn start(embeddings: Array<Vector>, k: Option<i32>) -> Result<Search, Report> {
         None => usize::MAX,
         Some(k) => usize::try_from(k).map_err(|_| SqlError::TooSmall { argument: "k", got: k, least: 1 })?,
     };
+    let max_memory = settings::max_memory();
+    let dim = embeddings.iter().next().flatten().map_or(0, |first| first.as_slice().len());
+    assign::room(embeddings.len(), dim, k, max_memory)?;
+    memory::available(assign::memory_of_search(embeddings.len(), dim, k).min(max_memory))?;
     let units = embeddings
         .iter()
         .enumerate()
         .map(|(row, vector)| {
             let vector = vector.ok_or(SqlError::NullElement { argument: "embeddings", position: row + 1 })?;
+            // Room is for vectors as long as the first.
+            same_dim(dim, vector.as_slice().len())?;
             Ok(UnitEmbedding::normalise(vector.into_vec())?)
         })
         .collect::<Result<Vec<_>, Report>>()?;
-    Ok(Search::new(&units, k)?)
+    Ok(Search::new(&units, k, max_memory)?)
 }
 
 /// What was found for the first embedding, then for the second, and so on: the same number for each.
 fn answers<T>(mut state: Internal, of: impl Fn(&Match) -> T) -> Option<Vec<T>> {
-    // SAFETY: the state that nearest_state made.
+    // SAFETY: the state that speaker_nearest_state made.
     let search = unsafe { state.get_mut::<Search>() }?;
     raise(|| {
         let interrupts = Interrupts::default();
@@ -97,7 +104,7 @@ CREATE AGGREGATE speaker_nearest_similarities(speaker_id bigint, mean vector, em
     FINALFUNC = speaker_nearest_similarities_final, FINALFUNC_MODIFY = SHAREABLE
 );
 COMMENT ON AGGREGATE speaker_nearest_similarities(bigint, vector, vector[], int) IS
-    'The inner products that go with nearest_speakers.';
+    'The inner products that go with speaker_nearest_ids.';
 "#,
     name = "nearest_aggregates",
     requires = [speaker_nearest_state, speaker_nearest_ids_final, speaker_nearest_similarities_final],

@@ -4,6 +4,7 @@ use pgrx::prelude::*;
 use speaker_core::segments;
 
 use crate::error::raise;
+use crate::{memory, settings};
 
 #[pg_extern(immutable, strict, parallel_safe)]
 #[allow(clippy::type_complexity, reason = "pgrx reads the columns of the row from the type")]
@@ -23,9 +24,12 @@ pub fn speaker_parse_segments(
     ),
 > {
     raise(|| {
-        let parsed = segments::parse_segments(segments)?;
+        let max_memory = settings::max_memory();
+        memory::available(segments::memory_of_text(segments).min(max_memory))?;
+        let parsed = segments::parse_segments(segments, max_memory)?;
         // Whisper transcribes and does not tell voices apart.
         let unlabeled = (segment_source == "whisper").then(|| "UNKNOWN".to_string());
+        // A row at a time, made when PostgreSQL asks for it.
         Ok(TableIterator::new(parsed.into_iter().map(move |segment| {
             (
                 segment.external_id,

@@ -210,9 +210,13 @@ catalogue! {
         "The number of unknown segments.",
         "Cluster a part of the vectors at a time.";
     TOO_MUCH_MEMORY: "too_much_memory", ERRCODE_PROGRAM_LIMIT_EXCEEDED, PASSING,
-        "A call that would take more memory than speaker.max_memory",
-        "How much one call is asked to do at once, and SHOW speaker.max_memory.",
-        "Ask for less in one call, or have speaker.max_memory raised.";
+        "Arguments that would take more memory than speaker.max_memory",
+        "How many vectors, segments or embeddings the call got, min_samples, and SHOW speaker.max_memory.",
+        "Raise speaker.max_memory, or pass a part at a time: fewer vectors, embeddings or segments, a smaller k or min_samples.";
+    OUT_OF_MEMORY: "out_of_memory", ERRCODE_OUT_OF_MEMORY, PASSING,
+        "Memory that speaker.max_memory allows, and the server does not have",
+        "The memory and the limits of the server, and how many sessions share them.",
+        "Try again when less is running, or pass a part at a time.";
     CLUSTERING_INCONSISTENT: "clustering_inconsistent", ERRCODE_DATA_EXCEPTION, PERMANENT,
         "A clustering that is not of these vectors",
         "Whether embeddings changed since it was made.",

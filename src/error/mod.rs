@@ -49,6 +49,12 @@ pub enum SqlError {
     #[error("mean of {got} values, but a vector has at most {most}")]
     TooManyValues { got: usize, most: usize },
 
+    #[error("{what} takes up to {bytes} bytes of memory, but {max_bytes} are allowed")]
+    TooMuchMemory { what: String, bytes: u64, max_bytes: u64 },
+
+    #[error("{bytes} bytes of memory are not to be had")]
+    OutOfMemory { bytes: u64 },
+
     #[error("\"{got}\" is no error code of the catalogue")]
     ErrorCode { got: String },
 
@@ -78,9 +84,6 @@ pub enum SqlError {
 
     #[error("{argument} is not the same in all rows")]
     Differs { argument: &'static str },
-
-    #[error("{what} would take {need} bytes, but speaker.max_memory allows {most}")]
-    Memory { what: &'static str, need: u64, most: u64 },
 
     #[error("permission denied to take leases of relation {ledger}: the current user does not own it")]
     LedgerForbidden { ledger: u32 },
@@ -213,6 +216,7 @@ fn segments(error: &SegmentsError) -> &'static ErrorCode {
         | SegmentsError::Field { .. } => &SEGMENTS_INVALID,
         SegmentsError::OtherFile { .. } => &SEGMENTS_OF_SEVERAL_FILES,
         SegmentsError::DuplicateId { .. } => &SEGMENTS_DUPLICATE,
+        SegmentsError::TooMuchMemory { .. } => &TOO_MUCH_MEMORY,
     }
 }
 
@@ -227,12 +231,13 @@ fn sql(error: &SqlError) -> &'static ErrorCode {
         SqlError::TooSmall { .. } | SqlError::Choice { .. } | SqlError::ErrorCode { .. } | SqlError::Differs { .. } => {
             &INVALID_ARGUMENT
         }
+        SqlError::TooMuchMemory { .. } => &TOO_MUCH_MEMORY,
+        SqlError::OutOfMemory { .. } => &OUT_OF_MEMORY,
         SqlError::AudioMissing { .. } => &MISSING_AUDIO,
         SqlError::FilesForbidden | SqlError::NamerOfFileForbidden { .. } => &FILES_FORBIDDEN,
         SqlError::LargeObjectForbidden { .. } | SqlError::NamerOfLargeObjectForbidden { .. } => &AUDIO_FORBIDDEN,
         SqlError::RelativePath | SqlError::OutsideAudioDir => &FILE_PATH,
         SqlError::Unreadable { .. } => &AUDIO_UNREADABLE,
-        SqlError::Memory { .. } => &TOO_MUCH_MEMORY,
         SqlError::LedgerForbidden { .. } => &LEDGER_FORBIDDEN,
     }
 }
@@ -254,6 +259,7 @@ fn cluster(error: &ClusterError) -> &'static ErrorCode {
 fn assign(error: &AssignError) -> &'static ErrorCode {
     match error {
         AssignError::Dimensions { .. } => &VECTOR_DIMENSIONS,
+        AssignError::TooMuchMemory { .. } => &TOO_MUCH_MEMORY,
         AssignError::Interrupted => &INTERRUPTED,
     }
 }

@@ -33,6 +33,9 @@ pub enum AssignError {
     #[error("different vector dimensions {left} and {right}")]
     Dimensions { left: usize, right: usize },
 
+    #[error("the nearest of {embeddings} embeddings, {found} of each so far, need more than the {max_bytes} bytes of memory that are allowed")]
+    TooMuchMemory { embeddings: usize, found: u64, max_bytes: u64 },
+
     #[error("interrupted")]
     Interrupted,
 }
@@ -68,6 +71,10 @@ pub struct Search {
     exact: Vec<Vec<f64>>,
     nearest: Vec<Nearest>,
     block: Block,
+    /// Means so far, and how many there may be.
+    seen: u64,
+    room: u64,
+    max_memory: u64,
 }
 
 /// Means that wait for their matrix product.
@@ -79,9 +86,10 @@ struct Block {
 }
 
 impl Search {
-    /// Looks for the `k` nearest of each embedding.
-    pub fn new(embeddings: &[UnitEmbedding], k: usize) -> Result<Self, AssignError> {
+    /// Looks for the `k` nearest of each embedding, with no more memory than `max_memory`.
+    pub fn new(embeddings: &[UnitEmbedding], k: usize, max_memory: u64) -> Result<Self, AssignError> {
         let dim = embeddings.first().map_or(0, |embedding| embedding.as_slice().len());
+        let room = room(embeddings.len(), dim, k, max_memory)?;
         let mut values = Vec::with_capacity(embeddings.len() * dim);
         for embedding in embeddings {
             same_dim(dim, embedding.as_slice().len())?;
@@ -99,6 +107,9 @@ impl Search {
             exact,
             nearest: embeddings.iter().map(|_| Nearest { k, kept: BinaryHeap::new() }).collect(),
             block: Block::default(),
+            seen: 0,
+            room,
+            max_memory,
         })
     }
 
@@ -108,6 +119,10 @@ impl Search {
             return Ok(());
         }
         same_dim(self.dim, mean.len())?;
+        if self.seen == self.room {
+            return Err(self.too_much_memory());
+        }
+        self.seen += 1;
         if !self.exact.is_empty() {
             for (embedding, nearest) in self.exact.iter().zip(&mut self.nearest) {
                 nearest.offer(id, self.dot.of(mean, embedding));
@@ -128,6 +143,11 @@ impl Search {
     pub fn nearest(&mut self, check: Check) -> Result<Vec<Vec<Match>>, AssignError> {
         self.multiply(check)?;
         Ok(self.nearest.iter().map(|nearest| nearest.kept.clone().into_sorted_vec()).collect())
+    }
+
+    #[cold]
+    fn too_much_memory(&self) -> AssignError {
+        AssignError::TooMuchMemory { embeddings: self.nearest.len(), found: self.room, max_bytes: self.max_memory }
     }
 
     fn multiply(&mut self, check: Check) -> Result<(), AssignError> {
@@ -161,6 +181,34 @@ impl Search {
         }
         Ok(())
     }
+}
+
+/// How many means a search may see: as many as there is room to keep of, or any number if there is room for k.
+///
+/// Asked again here, and by who has yet to copy the embeddings.
+pub fn room(embeddings: usize, dim: usize, k: usize, max_memory: u64) -> Result<u64, AssignError> {
+    let too_much = AssignError::TooMuchMemory { embeddings, found: 0, max_bytes: max_memory };
+    let left = max_memory.checked_sub(memory_of_search(embeddings, dim, 0)).ok_or(too_much)?;
+    match left / (MATCH * embeddings.max(1) as u64) {
+        room if room >= k as u64 => Ok(u64::MAX),
+        room => Ok(room),
+    }
+}
+
+/// Bytes that a search takes that finds k of each, with the caller's copy of the embeddings.
+pub fn memory_of_search(embeddings: usize, dim: usize, k: usize) -> u64 {
+    // In f32 here and there, and in f64 where they are few; a place each in three vectors.
+    let values = if embeddings <= FEW { 16 } else { 8 };
+    let own = embeddings as u64 * (values * dim as u64 + 128) + block_memory(dim);
+    (embeddings as u64).saturating_mul(MATCH).saturating_mul(k as u64).saturating_add(own)
+}
+
+/// Bytes of a match: in a heap that grows, copied out of it, and in the two arrays that are made of the copies.
+const MATCH: u64 = 3 * size_of::<Match>() as u64 + 2 * 16;
+
+/// The means that wait, in a vector that grows, and their products.
+fn block_memory(dim: usize) -> u64 {
+    (BLOCK * (2 * 4 * dim + 16) + BLOCK * BLOCK * 4) as u64
 }
 
 /// The best so far of one embedding.

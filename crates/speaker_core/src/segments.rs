@@ -13,8 +13,9 @@
 use std::collections::hash_map::{Entry, HashMap};
 use std::fmt;
 
-use serde::de::value::SeqAccessDeserializer;
-use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    self, Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor,
+};
 use thiserror::Error;
 
 /// Why a text is not a list of segments. Positions and ids, never what was said.
@@ -40,6 +41,9 @@ pub enum SegmentsError {
 
     #[error("segments {first} and {second} have the same id \"{id}\"")]
     DuplicateId { id: String, first: usize, second: usize },
+
+    #[error("a text of {bytes} bytes with more than {segments} segments needs more than the {max_bytes} bytes of memory that are allowed")]
+    TooMuchMemory { bytes: usize, segments: usize, max_bytes: u64 },
 }
 
 /// A stretch of speech as its source gave it.
@@ -58,20 +62,65 @@ pub struct SegmentInput {
     pub confidence: Option<f64>,
 }
 
-/// Reads segments in any of the formats above, in the order of the source.
-pub fn parse_segments(text: &str) -> Result<Vec<SegmentInput>, SegmentsError> {
+/// Reads segments in any of the formats above, in the order of the source. `max_memory` bounds what that takes, the text
+/// itself not counted.
+pub fn parse_segments(text: &str, max_memory: u64) -> Result<Vec<SegmentInput>, SegmentsError> {
+    let list = List::new(text, max_memory)?;
     let text = text.trim_start_matches('\u{feff}');
     let segments = match text.trim_start().chars().next() {
         None => return Err(SegmentsError::Empty),
-        Some('{' | '[') => from_json(text)?,
-        Some(_) => from_rttm(text)?,
+        Some('{' | '[') => from_json(text, list)?,
+        Some(_) => from_rttm(text, list)?,
     };
     ids_are_unique(&segments)?;
     Ok(segments)
 }
 
+/// The most that reading a text can take, in bytes.
+pub fn memory_of_text(text: &str) -> u64 {
+    SHORTEST.len() as u64 + OF_TEXT * text.len() as u64 + SEGMENT * (text.len() / SHORTEST.len()) as u64
+}
+
+/// No segment is written in less.
+const SHORTEST: &str = r#"{"end":1,"start":0},"#;
+
+/// Bytes per byte of text: one for the strings that are kept, two for the one that the JSON reader unescapes, in a buffer
+/// that grows.
+const OF_TEXT: u64 = 3;
+
+/// Bytes per segment besides its strings: its place in a vector that grows, what three allocations add to the strings,
+/// and its id's place in a hash map.
+const SEGMENT: u64 = 2 * size_of::<SegmentInput>() as u64 + 3 * 32 + 64;
+
+/// The segments so far, no more than memory allows.
+struct List {
+    segments: Vec<SegmentInput>,
+    most: usize,
+    too_many: SegmentsError,
+}
+
+impl List {
+    fn new(text: &str, max_memory: u64) -> Result<Self, SegmentsError> {
+        let left = max_memory.checked_sub(OF_TEXT * text.len() as u64);
+        let most = (left.unwrap_or(0) / SEGMENT) as usize;
+        let too_many = SegmentsError::TooMuchMemory { bytes: text.len(), segments: most, max_bytes: max_memory };
+        match left {
+            None => Err(too_many),
+            Some(_) => Ok(List { segments: Vec::new(), most, too_many }),
+        }
+    }
+
+    fn push(&mut self, segment: SegmentInput) -> Result<(), SegmentsError> {
+        if self.segments.len() == self.most {
+            return Err(self.too_many.clone());
+        }
+        self.segments.push(segment);
+        Ok(())
+    }
+}
+
 fn ids_are_unique(segments: &[SegmentInput]) -> Result<(), SegmentsError> {
-    let mut seen = HashMap::new();
+    let mut seen = HashMap::with_capacity(segments.iter().filter(|segment| segment.external_id.is_some()).count());
     for segment in segments {
         let Some(id) = segment.external_id.as_deref() else { continue };
         match seen.entry(id) {
@@ -103,12 +152,15 @@ const OTHER_TYPES: [&str; 13] = [
     "SPKR-INFO",
 ];
 
-fn from_rttm(text: &str) -> Result<Vec<SegmentInput>, SegmentsError> {
-    let mut segments = Vec::new();
+fn from_rttm(text: &str, mut list: List) -> Result<Vec<SegmentInput>, SegmentsError> {
+    // One more than there may be.
+    const FIELDS: usize = 11;
+    let mut fields = Vec::with_capacity(FIELDS);
     let mut first: Option<(usize, &str)> = None;
     for (line, content) in (1..).zip(text.lines()) {
         let expected = |expected| SegmentsError::Line { line, expected };
-        let fields: Vec<&str> = content.split_whitespace().collect();
+        fields.clear();
+        fields.extend(content.split_whitespace().take(FIELDS));
         match fields.first() {
             None => continue,
             Some(comment) if comment.starts_with(";;") => continue,
@@ -136,17 +188,17 @@ fn from_rttm(text: &str) -> Result<Vec<SegmentInput>, SegmentsError> {
             "<NA>" => None,
             number => Some(finite(number).ok_or(expected("a confidence that is a number or <NA>"))?),
         };
-        segments.push(SegmentInput {
+        list.push(SegmentInput {
             external_id: None,
-            index: segments.len(),
+            index: list.segments.len(),
             start_s,
             end_s: start_s + duration_s,
             speaker_label: (name != "<NA>").then(|| name.into()),
             text: None,
             confidence,
-        });
+        })?;
     }
-    Ok(segments)
+    Ok(list.segments)
 }
 
 /// Rust reads "inf" and "nan" as numbers; no clock shows them.
@@ -156,22 +208,44 @@ fn finite(field: &str) -> Option<f64> {
 
 // JSON
 
-fn from_json(text: &str) -> Result<Vec<SegmentInput>, SegmentsError> {
-    let document: Document = serde_json::from_str(text).map_err(|error| {
-        let (line, column) = (error.line(), error.column());
-        let detail = error.to_string();
-        let place = format!(" at line {line} column {column}");
-        SegmentsError::Json { line, column, detail: detail.strip_suffix(&place).unwrap_or(&detail).into() }
-    })?;
-    let Items(items) = document.0.ok_or(SegmentsError::NoList)?;
-    items.into_iter().enumerate().map(|(index, item)| item.segment(index)).collect()
+fn from_json(text: &str, list: List) -> Result<Vec<SegmentInput>, SegmentsError> {
+    let mut reader = Reader { list, refused: None };
+    let mut json = serde_json::Deserializer::from_str(text);
+    let found = Document(&mut reader).deserialize(&mut json).and_then(|found| json.end().map(|()| found));
+    match (found, reader.refused) {
+        (_, Some(refused)) => Err(refused),
+        (Err(error), None) => {
+            let (line, column) = (error.line(), error.column());
+            let detail = error.to_string();
+            let place = format!(" at line {line} column {column}");
+            Err(SegmentsError::Json { line, column, detail: detail.strip_suffix(&place).unwrap_or(&detail).into() })
+        }
+        (Ok(false), None) => Err(SegmentsError::NoList),
+        (Ok(true), None) => Ok(reader.list.segments),
+    }
 }
 
-/// A list of items, bare or in an object. All of this reads straight from the text, so that what nobody asks for (words,
-/// tokens) takes no memory.
-struct Document(Option<Items>);
+/// Takes segments straight from the text, one by one, so that what nobody asks for (words, tokens) takes no memory.
+struct Reader {
+    list: List,
+    /// Why reading stopped, where it was not for the JSON.
+    refused: Option<SegmentsError>,
+}
 
-struct Items(Vec<Item>);
+impl Reader {
+    fn take<E: de::Error>(&mut self, item: Item) -> Result<(), E> {
+        let taken = item.segment(self.list.segments.len()).and_then(|segment| self.list.push(segment));
+        taken.map_err(|error| {
+            self.refused = Some(error);
+            E::custom("refused")
+        })
+    }
+}
+
+/// A list of items, bare or in an object; the value is whether there is one.
+struct Document<'a>(&'a mut Reader);
+
+struct Items<'a>(&'a mut Reader);
 
 /// One segment as written: every field may be missing, or of the wrong type.
 #[derive(Default)]
@@ -181,18 +255,16 @@ struct Item {
     start: Scalar,
     end: Scalar,
     /// pyannote keeps start and end one level down.
-    segment: Option<Bounds>,
+    segment: Bounds,
     speaker: Scalar,
     label: Scalar,
     text: Scalar,
     confidence: Scalar,
 }
 
-#[derive(serde::Deserialize)]
+#[derive(Default)]
 struct Bounds {
-    #[serde(default)]
     start: Scalar,
-    #[serde(default)]
     end: Scalar,
 }
 
@@ -212,7 +284,7 @@ enum Scalar {
 impl Item {
     fn segment(self, index: usize) -> Result<SegmentInput, SegmentsError> {
         let wrong = |field| move |expected| SegmentsError::Field { index, field, expected };
-        let (start, end) = self.segment.map_or_else(Default::default, |bounds| (bounds.start, bounds.end));
+        let Bounds { start, end } = self.segment;
         let external_id = self.external_id.name().map_err(wrong("external_id"))?;
         let id = self.id.name().map_err(wrong("id"))?;
         let speaker = self.speaker.name().map_err(wrong("speaker"))?;
@@ -269,57 +341,120 @@ impl Scalar {
     }
 }
 
-impl<'de> Deserialize<'de> for Document {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Lists;
-        impl<'de> Visitor<'de> for Lists {
-            type Value = Document;
-
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("a list of segments")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Document, A::Error> {
-                Items::deserialize(SeqAccessDeserializer::new(list)).map(|items| Document(Some(items)))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Document, A::Error> {
-                let mut items = None;
-                while let Some(key) = map.next_key::<String>()? {
-                    match key.as_str() {
-                        "segments" | "content" | "diarization" if items.is_some() => {
-                            return Err(de::Error::custom("more than one list of segments"));
-                        }
-                        "segments" | "content" | "diarization" => items = Some(map.next_value()?),
-                        _ => drop(map.next_value::<IgnoredAny>()?),
-                    }
-                }
-                Ok(Document(items))
-            }
+/// For visitors that read no strings. serde's own error would repeat the string: what was said, at any length.
+macro_rules! no_strings {
+    () => {
+        fn visit_str<E: de::Error>(self, _: &str) -> Result<Self::Value, E> {
+            Err(E::invalid_type(Unexpected::Other("a string"), &self))
         }
-        deserializer.deserialize_any(Lists)
+    };
+}
+
+impl<'de> DeserializeSeed<'de> for Document<'_> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+        deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Deserialize<'de> for Items {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct List;
-        impl<'de> Visitor<'de> for List {
-            type Value = Items;
+impl<'de> Visitor<'de> for Document<'_> {
+    type Value = bool;
 
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("a list of segments")
-            }
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a list of segments")
+    }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Items, A::Error> {
-                let mut items = Vec::new();
-                while let Some(item) = list.next_element()? {
-                    items.push(item);
+    no_strings!();
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<bool, A::Error> {
+        Items(self.0).visit_seq(list).map(|()| true)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
+        let mut found = false;
+        while let Some(key) = map.next_key()? {
+            match key {
+                Key::List if found => return Err(de::Error::custom("more than one list of segments")),
+                Key::List => {
+                    map.next_value_seed(Items(&mut *self.0))?;
+                    found = true;
                 }
-                Ok(Items(items))
+                _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }
-        deserializer.deserialize_seq(List)
+        Ok(found)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Items<'_> {
+    type Value = ();
+
+    // Any, and not a list: what else there is shall come to the visitor.
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Items<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a list of segments")
+    }
+
+    no_strings!();
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        while let Some(item) = list.next_element()? {
+            self.0.take(item)?;
+        }
+        Ok(())
+    }
+}
+
+/// The keys that say something here.
+enum Key {
+    List,
+    ExternalId,
+    Id,
+    Start,
+    End,
+    Speaker,
+    Label,
+    Text,
+    Confidence,
+    Segment,
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Name;
+        impl Visitor<'_> for Name {
+            type Value = Key;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a key")
+            }
+
+            fn visit_str<E>(self, key: &str) -> Result<Key, E> {
+                Ok(match key {
+                    "segments" | "content" | "diarization" => Key::List,
+                    "external_id" => Key::ExternalId,
+                    "id" => Key::Id,
+                    "start" => Key::Start,
+                    "end" => Key::End,
+                    "speaker" => Key::Speaker,
+                    "label" => Key::Label,
+                    "text" => Key::Text,
+                    "confidence" => Key::Confidence,
+                    "segment" => Key::Segment,
+                    _ => Key::Other,
+                })
+            }
+        }
+        deserializer.deserialize_identifier(Name)
     }
 }
 
@@ -335,23 +470,25 @@ impl<'de> Deserialize<'de> for Item {
                 f.write_str("a segment, an object with start and end")
             }
 
+            no_strings!();
+
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Item, A::Error> {
                 let mut item = Item::default();
-                while let Some(key) = map.next_key::<String>()? {
-                    let field = match key.as_str() {
-                        "external_id" => &mut item.external_id,
-                        "id" => &mut item.id,
-                        "start" => &mut item.start,
-                        "end" => &mut item.end,
-                        "speaker" => &mut item.speaker,
-                        "label" => &mut item.label,
-                        "text" => &mut item.text,
-                        "confidence" => &mut item.confidence,
-                        "segment" => {
+                while let Some(key) = map.next_key()? {
+                    let field = match key {
+                        Key::ExternalId => &mut item.external_id,
+                        Key::Id => &mut item.id,
+                        Key::Start => &mut item.start,
+                        Key::End => &mut item.end,
+                        Key::Speaker => &mut item.speaker,
+                        Key::Label => &mut item.label,
+                        Key::Text => &mut item.text,
+                        Key::Confidence => &mut item.confidence,
+                        Key::Segment => {
                             item.segment = map.next_value()?;
                             continue;
                         }
-                        _ => {
+                        Key::List | Key::Other => {
                             map.next_value::<IgnoredAny>()?;
                             continue;
                         }
@@ -361,7 +498,39 @@ impl<'de> Deserialize<'de> for Item {
                 Ok(item)
             }
         }
-        deserializer.deserialize_map(Fields)
+        deserializer.deserialize_any(Fields)
+    }
+}
+
+impl<'de> Deserialize<'de> for Bounds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Times;
+        impl<'de> Visitor<'de> for Times {
+            type Value = Bounds;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("an object with start and end")
+            }
+
+            no_strings!();
+
+            fn visit_unit<E>(self) -> Result<Bounds, E> {
+                Ok(Bounds::default())
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Bounds, A::Error> {
+                let mut bounds = Bounds::default();
+                while let Some(key) = map.next_key()? {
+                    match key {
+                        Key::Start => bounds.start = map.next_value()?,
+                        Key::End => bounds.end = map.next_value()?,
+                        _ => drop(map.next_value::<IgnoredAny>()?),
+                    }
+                }
+                Ok(bounds)
+            }
+        }
+        deserializer.deserialize_any(Times)
     }
 }
 

@@ -7,6 +7,8 @@ use speaker_core::assign::{AssignError, Match, Search};
 use speaker_core::embedding::UnitEmbedding;
 use speaker_core::never;
 
+const MAX_MEMORY: u64 = 1 << 30;
+
 /// A xorshift generator: the tests need spread, not randomness.
 struct Numbers(u64);
 
@@ -28,7 +30,7 @@ impl Numbers {
 }
 
 fn search(embeddings: &[UnitEmbedding], means: &[(i64, Vec<f32>)], k: usize) -> Vec<Vec<Match>> {
-    let mut search = Search::new(embeddings, k).unwrap();
+    let mut search = Search::new(embeddings, k, MAX_MEMORY).unwrap();
     for (id, mean) in means {
         search.push(*id, mean, &never).unwrap();
     }
@@ -119,10 +121,10 @@ fn nothing_to_find_is_no_error() {
 #[test]
 fn other_dimensions_are_refused() {
     let mut numbers = Numbers(6);
-    let mut one = Search::new(&numbers.embeddings(1, 4), 1).unwrap();
+    let mut one = Search::new(&numbers.embeddings(1, 4), 1, MAX_MEMORY).unwrap();
     assert_eq!(one.push(1, &numbers.vector(5), &never), Err(AssignError::Dimensions { left: 4, right: 5 }));
     let mixed = [numbers.embeddings(1, 4), numbers.embeddings(1, 3)].concat();
-    assert_eq!(Search::new(&mixed, 1).err(), Some(AssignError::Dimensions { left: 4, right: 3 }));
+    assert_eq!(Search::new(&mixed, 1, MAX_MEMORY).err(), Some(AssignError::Dimensions { left: 4, right: 3 }));
 }
 
 #[test]
@@ -137,8 +139,29 @@ fn a_long_search_can_be_interrupted() {
             ControlFlow::Continue(())
         }
     };
-    let mut search = Search::new(&numbers.embeddings(1000, 8), 1).unwrap();
+    let mut search = Search::new(&numbers.embeddings(1000, 8), 1, MAX_MEMORY).unwrap();
     let outcome = (0..256).try_for_each(|id| search.push(id, &numbers.vector(8), &check));
     assert_eq!(outcome, Err(AssignError::Interrupted));
     assert_eq!(asked.get(), 3);
+}
+
+#[test]
+fn a_search_that_would_keep_too_much_stops() {
+    let mut numbers = Numbers(8);
+    let allowed = 4 << 20;
+    for count in [2, 600] {
+        let embeddings = numbers.embeddings(count, 8);
+        let pushes = |k| {
+            let mut search = Search::new(&embeddings, k, allowed).unwrap();
+            (0..30_000).try_for_each(|id| search.push(id, embeddings[0].as_slice(), &never))
+        };
+        assert_eq!(pushes(3), Ok(()), "what is not kept takes no memory");
+        let Err(AssignError::TooMuchMemory { embeddings, found, max_bytes }) = pushes(usize::MAX) else {
+            panic!("{count} embeddings keep 30,000 matches each in {allowed} bytes");
+        };
+        assert_eq!((embeddings, max_bytes), (count, allowed));
+        assert!(found * 16 * count as u64 > allowed / 8, "{found} of each");
+    }
+    let refused = Search::new(&numbers.embeddings(30_000, 16), 1, allowed).err();
+    assert_eq!(refused, Some(AssignError::TooMuchMemory { embeddings: 30_000, found: 0, max_bytes: allowed }));
 }

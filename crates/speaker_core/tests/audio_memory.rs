@@ -1,37 +1,15 @@
 //! What core keeps of a recording does not grow with it: the heap that decoding hours takes.
 
 mod audio_support;
+mod heap_support;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use audio_support::{sample, span};
+use heap_support::heap;
 use speaker_core::audio::{decode_spans, probe, Limits, MediaSource};
 use speaker_core::never;
-
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
-// SAFETY: every call goes to the system's allocator as it came; only sizes are counted on the way.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let now = NOW.fetch_add(layout.size(), Relaxed) + layout.size();
-        PEAK.fetch_max(now, Relaxed);
-        System.alloc(layout)
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Relaxed);
-        System.dealloc(block, layout);
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
 
 /// A file over and over: hours of audio that are nowhere in memory.
 struct Looped {
@@ -83,14 +61,6 @@ impl MediaSource for Looped {
 /// Minutes of a file of a second and a half, joined to one.
 fn looped(name: &str, minutes: u64) -> Looped {
     Looped { body: sample(name), times: minutes * 40, pos: 0 }
-}
-
-/// The most heap that `work` takes beyond what there was, in bytes.
-fn heap(work: impl FnOnce()) -> usize {
-    let before = NOW.load(Relaxed);
-    PEAK.store(before, Relaxed);
-    work();
-    PEAK.load(Relaxed) - before
 }
 
 // One test, for the counters are the process's.

@@ -1,6 +1,10 @@
 //! Segments of every source that is read, and what is said of those that are not.
 
-use speaker_core::segments::{parse_segments, SegmentInput, SegmentsError};
+use speaker_core::segments::{self, SegmentInput, SegmentsError};
+
+fn parse_segments(text: &str) -> Result<Vec<SegmentInput>, SegmentsError> {
+    segments::parse_segments(text, 1 << 30)
+}
 
 /// A segment without text or confidence.
 fn turn(id: Option<&str>, index: usize, start_s: f64, end_s: f64, label: Option<&str>) -> SegmentInput {
@@ -126,8 +130,8 @@ fn broken_json_is_an_error_with_a_place() {
         ("[{\"start\": 0,\n \"end\": NaN}]", "expected value, at line 2 column 9"),
         ("[{\"start\": 1e999, \"end\": 2}]", "number out of range, at line 1 column 16"),
         ("[{\"start\": 0", "EOF while parsing an object, at line 1 column 12"),
-        ("[[\"1\", 0, 1]]", "expected a segment, an object with start and end, at line 1 column 1"),
-        ("{\"segments\": {}}", "expected a list of segments, at line 1 column 13"),
+        ("[[\"1\", 0, 1]]", "expected a segment, an object with start and end, at line 1 column 2"),
+        ("{\"segments\": {}}", "expected a list of segments, at line 1 column 15"),
         ("{\"segments\": [], \"content\": []}", "more than one list of segments, at line 1 column 26"),
         (r#"[{"text": "a\u0000b"}]"#, "a string contains the character U+0000, at line 1 column 20"),
         ("[] []", "trailing characters, at line 1 column 4"),
@@ -166,4 +170,14 @@ fn hostile_text_ends_in_an_error() {
     for end in (0..WHISPER.len() - 1).filter(|end| WHISPER.is_char_boundary(*end)) {
         assert!(parse_segments(&WHISPER[..end]).is_err(), "cut after {end} bytes");
     }
+}
+
+#[test]
+fn what_was_said_is_not_repeated_in_an_error() {
+    for broken in [r#""a secret""#, r#"{"segments": "a secret"}"#, r#"["a secret"]"#, r#"[{"segment": "a secret"}]"#] {
+        let message = message(broken);
+        assert!(!message.contains("secret"), "{message}");
+    }
+    let message = message(r#"{"content": "a secret"}"#);
+    assert!(message.contains("invalid type: a string, expected a list of segments"), "{message}");
 }

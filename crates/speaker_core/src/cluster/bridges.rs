@@ -30,7 +30,7 @@ pub(super) fn between_components(
 ) -> Result<Vec<Edge>, ClusterError> {
     let component = joined.numbering();
     let components = joined.sets();
-    let mut tree = some_spanning_tree(graph, joined, crew)?;
+    let mut tree = some_spanning_tree(graph, joined, &component, crew)?;
     let cells = Cells::new(graph.points.len(), graph.points.dim());
     let pairs = cells.count * (cells.count + 1) / 2;
     // Bounds improve between the legs of the search: early legs are short, when there is most to learn.
@@ -55,6 +55,18 @@ pub(super) fn between_components(
     Ok(tree)
 }
 
+/// So many edges between components are collected before those that no tree needs are dropped: memory stays linear, and
+/// most of what is sorted is new each time.
+fn enough(components: usize) -> usize {
+    4 * components + 4096
+}
+
+/// The lightest forest that the edges make of the components. That of all edges is that of what is left of some and the
+/// others, as no two edges are equally light.
+fn minimum(edges: Vec<Edge>, component: &[u32], components: usize) -> Vec<Edge> {
+    kruskal(edges, &mut UnionFind::new(components), |point| component[point as usize] as usize)
+}
+
 /// What is known while a leg of the search runs.
 struct Search<'a> {
     graph: Reachability<'a>,
@@ -76,7 +88,7 @@ struct Searcher {
 
 impl Search<'_> {
     fn minimum(&self, edges: Vec<Edge>) -> Vec<Edge> {
-        kruskal(edges, &mut UnionFind::new(self.components), |point| self.component[point as usize] as usize)
+        minimum(edges, self.component, self.components)
     }
 
     /// Finds the pairs of two cells that are lighter than their bottleneck.
@@ -87,11 +99,11 @@ impl Search<'_> {
         for rows in rows.chunks(side) {
             for columns in columns.chunks(side) {
                 self.compare(searcher, rows, columns);
+                // Many in vain: keep what a tree could use.
+                if searcher.found.len() > enough(self.components) {
+                    searcher.found = self.minimum(std::mem::take(&mut searcher.found));
+                }
             }
-        }
-        // Many in vain: keep what a tree could use.
-        if searcher.found.len() > 4 * self.components + 4096 {
-            searcher.found = self.minimum(std::mem::take(&mut searcher.found));
         }
     }
 
@@ -139,11 +151,20 @@ impl Search<'_> {
 
 /// A light, not necessarily minimum, spanning tree of the components: the neighbour lists' own edges, and where these
 /// do not connect, edges between the densest points of the pieces, improved by descent.
-fn some_spanning_tree(graph: Reachability, mut joined: UnionFind, crew: &Crew) -> Result<Vec<Edge>, ClusterError> {
+fn some_spanning_tree(
+    graph: Reachability,
+    mut joined: UnionFind,
+    component: &[u32],
+    crew: &Crew,
+) -> Result<Vec<Edge>, ClusterError> {
+    let components = joined.sets();
     let mut crossing = Vec::new();
     for i in 0..graph.points.len() {
         crew.check_at(i)?;
-        crossing.extend(graph.listed(i).filter(|edge| joined.find(edge.a as usize) != joined.find(edge.b as usize)));
+        crossing.extend(graph.listed(i).filter(|edge| component[edge.a as usize] != component[edge.b as usize]));
+        if crossing.len() > enough(components) {
+            crossing = minimum(crossing, component, components);
+        }
     }
     let mut tree = kruskal(crossing, &mut joined, |point| point as usize);
     let pieces = joined.sets();

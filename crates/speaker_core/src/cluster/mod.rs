@@ -18,6 +18,8 @@
 //! | the same tree in the order of scikit-learn's Prim, duplicates returned | `prim` |
 //! | condensed tree, selection, labels | `condense`, `select` |
 //! | new points for old clusters | `predict` |
+//! | the point to listen to in each cluster | `representatives` |
+//! | what all this takes | `memory` |
 //!
 //! Deliberately not here: other metrics, `max_cluster_size`, `alpha`, approximate trees. Rows that are not finite or
 //! have no direction are refused, not labelled as scikit-learn does.
@@ -35,10 +37,12 @@ mod exactness;
 mod groups;
 mod horizon;
 mod knn;
+mod memory;
 mod mst;
 mod plot;
 mod predict;
 mod prim;
+mod representatives;
 mod rows;
 mod scan;
 mod select;
@@ -57,7 +61,9 @@ use rows::{Points, UnitRows};
 use select::Selected;
 
 pub use error::ClusterError;
+pub use memory::{memory_of_clustering, memory_of_prediction};
 pub use predict::{predict, ClusterFacts, PointFacts, Prediction, PredictionData};
+pub use representatives::representatives;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct HdbscanParams {

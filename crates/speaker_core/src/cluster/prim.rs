@@ -46,13 +46,17 @@ pub(super) fn in_order_of_prim(
     // (weight, row, group); weights are not negative, so their bits are in their order.
     let Some(start) = groups.firsts().iter().position(|&row| row == 0) else { return Ok(steps) };
     let mut heap = BinaryHeap::from([Reverse((f64::INFINITY.to_bits(), 0, start as u32))]);
+    // Whether an offer is not superseded by a lighter one.
+    let stands = |reach: &[f64], taken: &[usize], weight, row, group: usize| {
+        f64::from_bits(weight) == reach[group] && groups.members(group).get(taken[group]) == Some(&row)
+    };
     while let Some(Reverse((weight, row, group))) = heap.pop() {
         crew.check_at(steps.len())?;
-        let (weight, group) = (f64::from_bits(weight), group as usize);
-        let members = groups.members(group);
-        if weight != reach[group] || members.get(taken[group]) != Some(&row) {
-            continue; // Superseded by a lighter offer.
+        let group = group as usize;
+        if !stands(&reach, &taken, weight, row, group) {
+            continue;
         }
+        let (weight, members) = (f64::from_bits(weight), groups.members(group));
         // The first row is where we start: no step leads to it.
         if row != 0 {
             steps.push(Step { from: source[group], to: row, weight });
@@ -71,6 +75,10 @@ pub(super) fn in_order_of_prim(
         }
         if let Some(&next) = members.get(taken[group]) {
             heap.push(Reverse((reach[group].to_bits(), next, group as u32)));
+        }
+        // At most one offer per group stands; the others would pile up, one per edge.
+        if heap.len() > 2 * groups.len() + 1024 {
+            heap.retain(|&Reverse((weight, row, group))| stands(&reach, &taken, weight, row, group as usize));
         }
     }
     Ok(steps)

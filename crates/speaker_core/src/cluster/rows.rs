@@ -63,6 +63,12 @@ impl<'a> UnitRows<'a> {
         (&self.values[row * self.dim..(row + 1) * self.dim], self.inverse_norm[row])
     }
 
+    /// A row, normalised.
+    pub(super) fn coordinates(&self, row: usize) -> impl Iterator<Item = f64> + '_ {
+        let (values, scale) = self.row(row);
+        values.iter().map(move |&x| coordinate(x, scale))
+    }
+
     /// The Euclidean distance of two normalised rows. Bitwise symmetric, and zero for rows that are equal.
     fn distance(&self, i: usize, other: &UnitRows, j: usize) -> f64 {
         // Several accumulators, so that the sum is not one long chain of dependent additions.
