@@ -17,6 +17,13 @@ BEGIN
             DETAIL = 'error code: encoding',
             HINT = 'Use a database that was created with ENCODING ''UTF8''.';
     END IF;
+    IF pg_catalog.to_regclass('@extschema@.embedding_claims') IS NOT NULL THEN
+        RAISE EXCEPTION USING
+            ERRCODE = '42P06',
+            MESSAGE = 'schema "@extschema@" has a store, which is not the place of the extension',
+            DETAIL = 'error code: store_exists',
+            HINT = 'Name another schema: CREATE EXTENSION pg_speaker SCHEMA public.';
+    END IF;
     IF NOT EXISTS (
         SELECT FROM pg_catalog.pg_depend AS d
         JOIN pg_catalog.pg_extension AS e

@@ -124,8 +124,9 @@ $$;
 COMMENT ON FUNCTION create_speaker_store(name) IS
     'Makes a store: a schema with the tables, triggers, views and functions of pg_speaker, which belong to the role that calls (to the owner of the database where that is a superuser), and returns its version. Needs the right to create schemas, or an empty schema of one''s own.';
 
+-- Without the notice that lists everything that goes.
 CREATE FUNCTION downgrade_speaker_store(schema name DEFAULT 'speaker', to_version int DEFAULT 0) RETURNS int
-LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp SET client_min_messages = warning AS $$
 DECLARE
     have int;
     migration record;

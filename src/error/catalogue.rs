@@ -245,18 +245,10 @@ catalogue! {
         "No such clustering, or no such cluster in it",
         "SELECT clustering_id, cluster FROM speaker.cluster_members.",
         "SELECT cluster FROM speaker.cluster_members lists the clusters; noise is none.";
-    COLLECTIONS_DIFFER: "collections_differ", ERRCODE_FOREIGN_KEY_VIOLATION, PERMANENT,
-        "A segment and a speaker of different collections",
-        "The collections of both.",
-        "Speakers are known within one collection.";
     COLLECTION_FIXED: "collection_fixed", ERRCODE_FEATURE_NOT_SUPPORTED, PERMANENT,
         "The collection of a row that is there already would change",
         "Which collection the row was made in.",
         "The collection of a row never changes: ingest the recording anew in the other collection, and delete it here.";
-    COLLECTION_HIDDEN: "collection_hidden", ERRCODE_INSUFFICIENT_PRIVILEGE, PASSING,
-        "A collection that row-level security hides from this role",
-        "The memberships of the role, and SHOW speaker.collection.",
-        "Have the role made a member of the collection, or set speaker.collection to one that it is a member of.";
     ROW_HIDDEN: "row_hidden", ERRCODE_INSUFFICIENT_PRIVILEGE, PASSING,
         "A row that a policy hides, or that a trigger swallowed as it was written",
         "The policies and the triggers of the table: \\d in psql.",
