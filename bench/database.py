@@ -1,4 +1,4 @@
-"""A database of a benchmark's own."""
+"""A database of a benchmark's own, and a store in it."""
 
 import contextlib
 
@@ -16,3 +16,12 @@ def temporary(server, name):
             yield make_conninfo(server, dbname=name)
         finally:
             admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def make_store(connection):
+    """The extension and a store, whose names this session finds, and every later one."""
+    connection.execute("SET client_min_messages = warning")
+    connection.execute("CREATE EXTENSION pg_speaker CASCADE")
+    connection.execute("SELECT create_speaker_store()")
+    connection.execute(f"ALTER DATABASE {connection.info.dbname} SET search_path = speaker, public")
+    connection.execute("SET search_path = speaker, public")

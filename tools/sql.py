@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import subprocess
 import sys
 
@@ -25,6 +26,20 @@ class Psql:
         """Rows of a query, as lists of text; NULL is the empty text."""
         out = self.run(f"COPY ({query}) TO STDOUT (FORMAT csv);")
         return list(csv.reader(io.StringIO(out)))
+
+    def make_store(self):
+        """The extension and a store, whose names every later session finds."""
+        self.run(r"""
+            SET client_min_messages = warning;
+            CREATE EXTENSION pg_speaker CASCADE;
+            SELECT create_speaker_store();
+            SELECT format('ALTER DATABASE %I SET search_path = speaker, public', current_database()) \gexec
+            """)
+
+    def error_of(self, script):
+        """Runs a script; what was wrong with it, or None."""
+        done = subprocess.run([*self.command, "-f", "-"], input=script, text=True, capture_output=True)
+        return re.sub(r"^psql:\S+ ", "", done.stderr.strip()) if done.returncode else None
 
 
 def literal(text):

@@ -99,9 +99,8 @@ def main():
 
 def fill(conninfo, files):
     with psycopg.connect(conninfo, autocommit=True) as connection:
-        connection.execute("SET client_min_messages = warning")
-        connection.execute("CREATE EXTENSION pg_speaker CASCADE")
-        connection.execute("CREATE TABLE utterances (n int PRIMARY KEY, audio bytea, length float8)")
+        database.make_store(connection)
+        connection.execute("CREATE TABLE public.utterances (n int PRIMARY KEY, audio bytea, length float8)")
         connection.execute("ALTER TABLE utterances ALTER audio SET STORAGE EXTERNAL")
         for n, file in enumerate(files):
             connection.execute("INSERT INTO utterances VALUES (%s, %s::bytea, (audio_info(%s::bytea)).duration_s)",
@@ -152,16 +151,17 @@ def throughput(conninfo, files, bare):
 
 
 def forget(connection):
-    """Nothing is embedded any more."""
+    """Every segment is due."""
     connection.execute("DELETE FROM speaker.embeddings")
-    connection.execute("DELETE FROM speaker.embedding_jobs")
+    connection.execute("SELECT retry_embeddings()")
     connection.execute("VACUUM speaker.embeddings, speaker.embedding_jobs")
 
 
 def backfill_anew(backend):
     forget(backend.connection)
     times = backend.run(ALL)
-    failed, = backend.connection.execute("SELECT count(*) FROM speaker.embedding_jobs WHERE status <> 'success'").fetchone()
+    failed, = backend.connection.execute(
+        "SELECT count(*) FROM speaker.embedding_jobs WHERE collection = 'files' AND status <> 'success'").fetchone()
     assert failed == 0, failed
     return times
 
@@ -176,7 +176,8 @@ def backfill(conninfo):
                 forget(admin)
                 run = backfill_once(conninfo, workers)
                 segments, done = admin.execute(
-                    "SELECT count(*), count(*) FILTER (WHERE status <> 'pending') FROM speaker.embedding_jobs").fetchone()
+                    """SELECT count(*), count(*) FILTER (WHERE status <> 'pending')
+                       FROM speaker.embedding_jobs WHERE collection = 'pieces'""").fetchone()
                 assert segments == done > 0, (segments, done)
                 if turn:
                     rounds[workers].append(run)

@@ -123,12 +123,16 @@ def figures(times, others):
 
 
 def fill(connection, voices):
-    """As a restore without triggers does, then the means from rebuild_speaker_centroids()."""
-    connection.execute("CREATE EXTENSION pg_speaker CASCADE")
+    """As a restore without triggers does, then all that is derived from repair_store()."""
+    database.make_store(connection)
     connection.execute("SET session_replication_role = replica")
-    connection.execute("INSERT INTO speaker.recordings (id, external_id) VALUES (1, 'known'), (2, 'unknown')")
-    connection.execute("INSERT INTO speaker.runs (id, recording_id, segment_source, content_hash) VALUES (1, 1, 'manual', ''), (2, 2, 'manual', '')")
-    connection.execute("INSERT INTO speaker.speakers (id, name) SELECT i, 'Speaker ' || i FROM generate_series(1, %s) AS i", [voices.speakers])
+    connection.execute("INSERT INTO speaker.recordings (id, external_id) OVERRIDING SYSTEM VALUE VALUES (1, 'known'), (2, 'unknown')")
+    connection.execute(
+        """INSERT INTO speaker.runs (id, recording_id, segment_source, content_hash) OVERRIDING SYSTEM VALUE
+           VALUES (1, 1, 'manual', ''), (2, 2, 'manual', '')""")
+    connection.execute(
+        """INSERT INTO speaker.speakers (id, name) OVERRIDING SYSTEM VALUE
+           SELECT i, 'Speaker ' || i FROM generate_series(1, %s) AS i""", [voices.speakers])
     with connection.cursor() as cursor:
         data.copy_binary(
             cursor, "speaker.segments", "id, run_id, start_time, end_time, speaker_id",
@@ -141,9 +145,9 @@ def fill(connection, voices):
             ((data.bigint(i + 1), data.integer(1), data.vector(voices.vectors[i])) for i in range(voices.size)),
         )
     connection.execute("RESET session_replication_role")
-    connection.execute("SELECT rebuild_speaker_centroids()")
+    connection.execute("SELECT repair_store()")
     connection.execute("ALTER TABLE speaker.speaker_centroids SET (autovacuum_enabled = false)")
-    connection.execute("CREATE TABLE flat (external_id bigint, embedding vector(256), speaker_id text)")
+    connection.execute("CREATE TABLE public.flat (external_id bigint, embedding vector(256), speaker_id text)")
     connection.execute(
         """INSERT INTO flat SELECT e.segment_id, e.embedding, p.name FROM speaker.embeddings AS e
            JOIN speaker.segments AS s ON s.id = e.segment_id LEFT JOIN speaker.speakers AS p ON p.id = s.speaker_id

@@ -23,7 +23,7 @@ CONNECTIONS = 50
 WEIGHTS = {"label": 40, "unlabel": 10, "identify": 15, "search": 20, "import": 13, "ingest": 2}
 WRONG = """
 CREATE TEMP TABLE kept AS SELECT speaker_id, model_id, n, mean FROM speaker.speaker_centroids;
-SELECT rebuild_speaker_centroids();
+SELECT speaker.rebuild_speaker_centroids();
 SELECT count(*) FILTER (WHERE k.n IS DISTINCT FROM c.n OR (k.mean <-> c.mean) > 1e-6) || '|' || coalesce(max(k.mean <-> c.mean), 0)
 FROM kept AS k FULL JOIN speaker.speaker_centroids AS c USING (speaker_id, model_id)
 """

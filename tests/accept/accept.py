@@ -70,8 +70,8 @@ class Acceptance:
         """Lowest cosine to the reference over every turn of the committed fixtures."""
         golden = np.load(ROOT / "crates/speaker_core/tests/golden/ge2e_turns.npy")
         turns = list(csv.DictReader((ROOT / "fixtures/truth.csv").open()))
-        self.db.run("CREATE TABLE turns (n int, recording text, s float8, e float8, reference vector);"
-                    "CREATE TABLE fixtures (recording text, audio bytea);")
+        self.db.run("CREATE TABLE public.turns (n int, recording text, s float8, e float8, reference vector);"
+                    "CREATE TABLE public.fixtures (recording text, audio bytea);")
         for name in sorted({turn["recording"] for turn in turns}):
             self.db.run(f"INSERT INTO fixtures VALUES ('{name}', {bytea((ROOT / f'fixtures/{name}.flac').read_bytes())})")
         self.db.run("".join(
@@ -88,7 +88,7 @@ class Acceptance:
         crops = np.load(GOLDEN / "librispeech_crops_2s.npy")
         ends = {row["file"]: (row["end"], vector) for row, vector in
                 zip(csv.DictReader((GOLDEN / "librispeech_crops_2s.csv").open()), crops, strict=True)}
-        self.db.run("""CREATE TABLE utterances (
+        self.db.run("""CREATE TABLE public.utterances (
             n int PRIMARY KEY, reader text, audio bytea, end_2s float8, whole_reference vector, crop_reference vector,
             whole vector, crop vector, phone vector)""")
         for n, (name, reader, reference) in enumerate(zip(self.names, self.readers, whole, strict=True)):
@@ -149,7 +149,7 @@ class Acceptance:
         self.figures["ingest_failed"] = int(failed)
         self.run = int(run)
         found = self.db.rows(f"SELECT clustering_id, cluster, representative FROM cluster_unlabeled({run}, 5)")
-        self.db.run("CREATE TABLE who AS SELECT s.id, u.reader FROM speaker.segments s JOIN utterances u ON u.n = s.external_id::int;")
+        self.db.run("CREATE TABLE public.who AS SELECT s.id, u.reader FROM speaker.segments s JOIN utterances u ON u.n = s.external_id::int;")
         clusters = [(clustering, cluster, representative) for clustering, cluster, representative in found if cluster]
         self.figures["clusters"] = len(clusters)
         labels = dict(self.db.rows(f"SELECT segment_id, coalesce(cluster, 'noise') FROM speaker.cluster_members WHERE clustering_id = {found[0][0]}"))
@@ -188,7 +188,7 @@ class Acceptance:
         self.figures["false_rejects"] = 100 * (1 - float(np.mean(members)))
 
     def everything(self):
-        self.db.run("SET client_min_messages = warning; CREATE EXTENSION pg_speaker CASCADE;")
+        self.db.make_store()
         self.figures["parity_min_cosine_fixtures"] = float(self.fixtures())
         if self.speech.is_dir():
             self.load()

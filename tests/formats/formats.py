@@ -132,7 +132,7 @@ class Formats:
         self.db.run(f"INSERT INTO clips VALUES ({clip}, {literal(name)}, pg_read_binary_file({path}))")
 
     def table(self):
-        self.db.run("CREATE TABLE clips (clip int, format text, audio bytea STORAGE EXTERNAL, PRIMARY KEY (clip, format))")
+        self.db.run("CREATE TABLE public.clips (clip int, format text, audio bytea STORAGE EXTERNAL, PRIMARY KEY (clip, format))")
         subprocess.run(
             [self.ffmpeg, "-nostdin", "-v", "error", "-y", *WORDS["PICTURE"].split(), "-frames:v", "1", self.work / "cover.png"],
             check=True,
@@ -258,8 +258,7 @@ class Peak(threading.Thread):
 
 
 TRIED = """
-CREATE EXTENSION pg_speaker CASCADE;
-CREATE FUNCTION tried(audio bytea, OUT container text, OUT codec text, OUT seconds float8, OUT vector text, OUT error text)
+CREATE FUNCTION public.tried(audio bytea, OUT container text, OUT codec text, OUT seconds float8, OUT vector text, OUT error text)
 LANGUAGE plpgsql AS $$
 BEGIN
     SELECT i.container, i.codec, i.duration_s INTO container, codec, seconds FROM audio_info(audio) AS i;
@@ -274,7 +273,8 @@ def main(conninfo, psql, ffmpeg, work, speech=None):
     work = Path(work).resolve()
     work.mkdir(parents=True, exist_ok=True)
     db = Psql(psql, conninfo)
-    db.run("SET client_min_messages = warning;" + TRIED)
+    db.make_store()
+    db.run(TRIED)
     formats = Formats(db, ffmpeg, work, Path(speech) if speech else None)
     formats.table()
     formats.long_audio()

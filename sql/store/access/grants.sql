@@ -6,16 +6,42 @@ LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RETURN ARRAY[
         -- Care.
-        'owners_functions', 'grant_access', 'grant_access_again', 'enable_row_security', 'disable_row_security', 'register_model',
-        'use_model', 'ensure_embedding_indexes', 'rebuild_speaker_centroids', 'repair_store', 'begin_restore', 'end_restore',
+        'owners_functions', 'own_relations', 'callable', 'grant_access', 'grant_access_again', 'enable_row_security',
+        'disable_row_security', 'register_model', 'use_model', 'ensure_embedding_indexes', 'rebuild_speaker_centroids', 'repair_store',
+        'begin_restore', 'end_restore',
         -- Steps of triggers.
         'check_table', 'apply_centroid_deltas', 'forget_stale', 'give_back', 'recover', 'enqueue'];
+END
+$$;
+
+-- The tables and views of a store. Its schema may have others, of the user.
+CREATE OR REPLACE FUNCTION @store@.own_relations() RETURNS text[]
+LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN ARRAY[
+        'migrations', 'models', 'recordings', 'speakers', 'runs', 'segments', 'embeddings', 'embedding_jobs', 'embedding_claims',
+        'tallies', 'speaker_centroids', 'assignments', 'clusterings', 'cluster_members', 'memberships',
+        'segment_sources', 'missing_indexes', 'speaker_embeddings', 'transcript', 'error_codes', 'embedding_failures', 'status',
+        'backfill_progress'];
+END
+$$;
+
+-- The functions that whoever has access may call.
+CREATE OR REPLACE FUNCTION @store@.callable() RETURNS SETOF regprocedure
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN QUERY
+    SELECT p.oid::regprocedure
+    FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
+    WHERE n.oid = '@store@'::regnamespace AND p.proowner = n.nspowner AND NOT p.prosecdef
+      AND p.prorettype <> 'trigger'::regtype AND p.proname <> ALL (@store@.owners_functions());
 END
 $$;
 
 CREATE OR REPLACE FUNCTION @store@.grant_access(to_role regrole, access text DEFAULT 'write') RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    relation text;
     routine regprocedure;
 BEGIN
     IF access NOT IN ('read', 'write') OR access IS NULL THEN
@@ -23,12 +49,10 @@ BEGIN
             'read selects; write ingests, labels and deletes too.');
     END IF;
     EXECUTE format('GRANT USAGE ON SCHEMA @store@ TO %s', to_role);
-    EXECUTE format('GRANT SELECT ON ALL TABLES IN SCHEMA @store@ TO %s', to_role);
-    FOR routine IN
-        SELECT p.oid::regprocedure FROM pg_proc AS p
-        WHERE p.pronamespace = '@store@'::regnamespace AND NOT p.prosecdef AND p.prorettype <> 'trigger'::regtype
-          AND p.proname <> ALL (@store@.owners_functions())
-    LOOP
+    FOREACH relation IN ARRAY @store@.own_relations() LOOP
+        EXECUTE format('GRANT SELECT ON @store@.%I TO %s', relation, to_role);
+    END LOOP;
+    FOR routine IN SELECT r.routine FROM @store@.callable() AS r (routine) LOOP
         EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO %s', routine, to_role);
     END LOOP;
     IF access = 'write' THEN
@@ -58,16 +82,37 @@ $$;
 COMMENT ON FUNCTION @store@.grant_access(regrole, text) IS
     'Grants a role what it needs to read, or to read and write, everything of this store. For the store''s owner.';
 
--- An upgrade makes functions that nobody was granted yet.
+-- An upgrade makes functions and relations that nobody was granted yet: whoever has access gets them too. They have no
+-- privileges at all, so nothing that was granted or revoked by hand is touched. (Columns to write are the business of the
+-- migration that adds them.)
 CREATE OR REPLACE FUNCTION @store@.grant_access_again() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    -- Those of grant_access(): by hand nobody grants an internal function.
+    roles CONSTANT text := (
+        SELECT string_agg(DISTINCT a.grantee::regrole::text, ', ') FROM pg_proc AS p, aclexplode(p.proacl) AS a
+        WHERE p.oid = '@store@.home(text)'::regprocedure AND a.grantee NOT IN (0, p.proowner));
+    new record;
 BEGIN
-    PERFORM @store@.grant_access(a.grantee::regrole, CASE WHEN bool_or(a.privilege_type = 'DELETE') THEN 'write' ELSE 'read' END)
-    FROM pg_class AS c, aclexplode(c.relacl) AS a
-    WHERE c.oid = '@store@.recordings'::regclass AND a.grantee NOT IN (0, c.relowner) AND a.privilege_type IN ('SELECT', 'DELETE')
-    GROUP BY a.grantee;
+    FOR new IN
+        SELECT 'SELECT ON' AS privilege, c.oid::regclass::text AS name FROM pg_class AS c
+        WHERE c.relnamespace = '@store@'::regnamespace AND c.relname = ANY (@store@.own_relations()) AND c.relacl IS NULL
+        UNION ALL
+        SELECT 'EXECUTE ON ROUTINE', r.routine::text FROM @store@.callable() AS r (routine) JOIN pg_proc AS p ON p.oid = r.routine
+        WHERE p.proacl IS NULL
+    LOOP
+        EXIT WHEN roles IS NULL;
+        EXECUTE format('GRANT %s %s TO %s', new.privilege, new.name, roles);
+    END LOOP;
 END
 $$;
 
-REVOKE ALL ON ALL ROUTINES IN SCHEMA @store@ FROM PUBLIC;
-DO $do$ BEGIN PERFORM @store@.grant_access_again(); END $do$;
+-- In this order: what nobody has revoked yet is new.
+DO $do$
+BEGIN
+    PERFORM @store@.grant_access_again();
+    EXECUTE (SELECT format('REVOKE ALL ON ROUTINE %s FROM PUBLIC', string_agg(p.oid::regprocedure::text, ', '))
+             FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
+             WHERE n.oid = '@store@'::regnamespace AND p.proowner = n.nspowner);
+END
+$do$;

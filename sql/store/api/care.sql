@@ -6,6 +6,8 @@ DECLARE
     made bigint;
 BEGIN
     LOCK TABLE @store@.segments, @store@.embeddings IN SHARE MODE;
+    -- After a restore nothing is known of the tables, and whole tables would be joined by the collection alone.
+    ANALYZE @store@.segments, @store@.embeddings, @store@.speakers;
     DELETE FROM @store@.speaker_centroids;
     INSERT INTO @store@.speaker_centroids (speaker_id, collection, model_id, n, sum, mean)
     SELECT d.id, d.collection, d.model_id, d.n, d.sum, @extension@.speaker_mean(d.sum, d.n)
@@ -30,6 +32,7 @@ DECLARE
     home text;
 BEGIN
     LOCK TABLE @store@.recordings, @store@.runs, @store@.segments, @store@.embeddings, @store@.embedding_jobs IN SHARE ROW EXCLUSIVE MODE;
+    ANALYZE @store@.recordings, @store@.runs, @store@.segments, @store@.embeddings, @store@.embedding_jobs;
     -- Vectors without a success, and successes without a vector.
     INSERT INTO @store@.embedding_jobs AS j
         (segment_id, collection, model_id, status, attempts, next_attempt_at, source_hash, processed_at)
@@ -43,6 +46,7 @@ BEGIN
         next_attempt_at = NULL, source_hash = excluded.source_hash, processed_at = excluded.processed_at;
     GET DIAGNOSTICS rows = ROW_COUNT;
     wrong := wrong + rows;
+    ANALYZE @store@.embedding_jobs;
     UPDATE @store@.embedding_jobs AS j
     SET status = 'pending', status_before = NULL, error_code = NULL, error = NULL, attempts = 0, crashes = 0, lease = NULL,
         next_attempt_at = '-infinity', source_hash = NULL
@@ -85,15 +89,20 @@ COMMENT ON FUNCTION @store@.repair_store() IS
 CREATE OR REPLACE FUNCTION @store@.begin_restore() RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    name text;
+    off record;
 BEGIN
     IF EXISTS (SELECT FROM @store@.recordings) OR EXISTS (SELECT FROM @store@.speakers) OR EXISTS (SELECT FROM @store@.assignments) THEN
         PERFORM @store@.raise_error('store_not_empty', 'data can be restored into an empty store only');
     END IF;
-    FOR name IN
-        SELECT c.relname FROM pg_class AS c WHERE c.relnamespace = '@store@'::regnamespace AND c.relkind = 'r' ORDER BY 1
-    LOOP
-        EXECUTE format('ALTER TABLE @store@.%I DISABLE TRIGGER USER', name);
+    -- So that they are afterwards as they are now; those of the user, too.
+    CREATE TABLE IF NOT EXISTS @store@.restored_triggers (relation name, trigger name, enabled "char");
+    INSERT INTO @store@.restored_triggers (relation, trigger, enabled)
+    SELECT c.relname, t.tgname, t.tgenabled
+    FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid
+    WHERE c.relnamespace = '@store@'::regnamespace AND c.relname = ANY (@store@.own_relations())
+      AND NOT t.tgisinternal AND t.tgenabled <> 'D';
+    FOR off IN SELECT r.relation, r.trigger FROM @store@.restored_triggers AS r ORDER BY 1, 2 LOOP
+        EXECUTE format('ALTER TABLE @store@.%I DISABLE TRIGGER %I', off.relation, off.trigger);
     END LOOP;
     -- They come with the data.
     DELETE FROM @store@.models;
@@ -102,18 +111,26 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @store@.begin_restore() IS
-    'Makes an empty store ready for pg_restore --data-only: its triggers are off, and the rows that every store has are gone, until end_restore(). For the store''s owner.';
+    'Makes an empty store ready for pg_restore --data-only: triggers of its tables are off, and the rows that every store has are gone, until end_restore(). For the store''s owner.';
 
 CREATE OR REPLACE FUNCTION @store@.end_restore() RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    name text;
+    version CONSTANT int := (SELECT max(m.number) FROM @store@.migrations AS m);
+    again record;
 BEGIN
-    FOR name IN
-        SELECT c.relname FROM pg_class AS c WHERE c.relnamespace = '@store@'::regnamespace AND c.relkind = 'r' ORDER BY 1
-    LOOP
-        EXECUTE format('ALTER TABLE @store@.%I ENABLE TRIGGER USER', name);
-    END LOOP;
+    IF version IS NULL THEN
+        PERFORM @store@.raise_error('store_version', 'no data came since begin_restore()',
+            'Restore a dump of a whole store, then call end_restore(); or drop this schema and make the store anew.');
+    END IF;
+    PERFORM @extension@.speaker_check_store(version);
+    IF to_regclass('@store@.restored_triggers') IS NOT NULL THEN
+        FOR again IN SELECT r.relation, r.trigger, r.enabled FROM @store@.restored_triggers AS r ORDER BY 1, 2 LOOP
+            EXECUTE format('ALTER TABLE @store@.%I ENABLE %s TRIGGER %I', again.relation,
+                CASE again.enabled WHEN 'A' THEN 'ALWAYS' WHEN 'R' THEN 'REPLICA' END, again.trigger);
+        END LOOP;
+        DROP TABLE @store@.restored_triggers;
+    END IF;
     RETURN @store@.repair_store();
 END
 $$;

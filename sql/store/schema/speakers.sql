@@ -86,4 +86,6 @@ CREATE TABLE @store@.memberships (
     UNIQUE NULLS NOT DISTINCT (member, collection),
     CHECK (by_setting = (collection IS NULL))
 );
+-- It has no primary key: where it is published, its rows are told apart by all that they say.
+ALTER TABLE @store@.memberships REPLICA IDENTITY FULL;
 COMMENT ON TABLE @store@.memberships IS 'Which collections a role sees once enable_row_security() was called. by_setting: whichever the setting speaker.collection names, which is a boundary against mistakes only: whoever runs SQL as such a role can set it.';
