@@ -38,5 +38,5 @@ SET ROLE regress_stranger;
 SELECT vector_dims(extract_speaker_embedding(:'clip'));
 SELECT attempt('SELECT count(*) FROM speaker.segments');
 SELECT attempt('SELECT count(*) FROM speaker.transcript');
-SELECT attempt('SELECT embed_run(1)');
+SELECT attempt('SELECT speaker.embed_run(1)');
 SELECT attempt($$ SELECT label_segment(1, 'Mallory') $$);

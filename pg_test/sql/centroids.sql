@@ -17,7 +17,7 @@ BEGIN
             INSERT INTO speaker.embeddings (segment_id, model_id, embedding)
             SELECT s.id, 1, v.embedding FROM speaker.segments AS s, vectors AS v
             WHERE s.run_id = run AND s.source_index % 20 = floor(random() * 20) AND v.n = 1 + i % 30
-            ON CONFLICT (segment_id, model_id) DO UPDATE SET embedding = excluded.embedding;
+            ON CONFLICT (segment_id, model_id, collection) DO UPDATE SET embedding = excluded.embedding;
         WHEN 1 THEN
             UPDATE speaker.segments SET speaker_id = (SELECT id FROM speaker.speakers WHERE name = 'Random ' || 1 + i % 8)
             WHERE run_id = run AND source_index % 7 = i % 7;

@@ -2,15 +2,16 @@
 -- 2,000 more speakers, most of them in one collection, without the labels behind them.
 INSERT INTO speaker.speakers (collection, name)
 SELECT CASE WHEN i % 10 = 0 THEN 'small' ELSE 'large' END, 'Many ' || i FROM generate_series(1, 2000) AS i;
-INSERT INTO speaker.speaker_centroids (speaker_id, model_id, collection, n, sum)
-SELECT p.id, 1, p.collection, 1, (SELECT array_agg(sin(p.id * i)) FROM generate_series(1, 256) AS i)
-FROM speaker.speakers AS p WHERE p.name LIKE 'Many %';
+INSERT INTO speaker.speaker_centroids (speaker_id, model_id, collection, n, sum, mean)
+SELECT p.id, 1, p.collection, 1, v.sum, speaker_mean(v.sum, 1)
+FROM speaker.speakers AS p, LATERAL (SELECT array_agg(sin(p.id * i)) AS sum FROM generate_series(1, 256) AS i) AS v
+WHERE p.name LIKE 'Many %';
 VACUUM ANALYZE speaker.speaker_centroids;
 SET ROLE regress_app;
 
 -- The statement of speaker_knn.
 PREPARE nearest (vector[], text, int) AS
-SELECT speaker.nearest_speakers(c.speaker_id, c.mean, $1, 5), speaker.nearest_similarities(c.speaker_id, c.mean, $1, 5)
+SELECT speaker_nearest_ids(c.speaker_id, c.mean, $1, 5), speaker_nearest_similarities(c.speaker_id, c.mean, $1, 5)
 FROM speaker.speaker_centroids AS c WHERE c.collection = $2 AND c.model_id = $3;
 EXPLAIN (COSTS OFF) EXECUTE nearest (NULL, 'large', 1);
 EXPLAIN (COSTS OFF) EXECUTE nearest (NULL, 'small', 1);
@@ -43,7 +44,13 @@ $$;
 -- Ten searches among many are ten scans of the means: five planned for the collection, then the plan for any.
 SELECT * FROM scans($$ SELECT speaker_knn(voice(7, 0.5), 5, 'large') $$);
 SELECT * FROM scans($$ SELECT speaker_knn(voice(7, 0.5), 5, 'small') $$);
-SELECT * FROM scans($$ SELECT nearest_segments(voice(7, 0.5), 5, false, 'search') $$);
+-- A collection of few embeddings is read, the index is not.
+SELECT of_vector_index FROM scans($$ SELECT nearest_segments(voice(7, 0.5), 5, false, 'search') $$);
+-- Of many the index finds them: as many as that are counted, at least.
+RESET ROLE;
+INSERT INTO speaker.tallies (collection, model_id, what, n) VALUES ('search', 1, 'success', 20000);
+SET ROLE regress_app;
+SELECT of_vector_index FROM scans($$ SELECT nearest_segments(voice(7, 0.5), 5, false, 'search') $$);
 -- Few are known: they are read, and the index is not.
 SELECT * FROM scans($$ SELECT nearest_segments(voice(7, 0.5), 5, true, 'search') $$);
 SET plan_cache_mode = force_generic_plan;
@@ -62,4 +69,5 @@ $$;
 SELECT of_means + of_their_index AS of_means, of_vector_index FROM scans($$ SELECT search_of(voice(7, 0.5), 'search') $$);
 RESET plan_cache_mode;
 RESET ROLE;
+DELETE FROM speaker.tallies WHERE (collection, n) = ('search', 20000);
 DELETE FROM speaker.speakers WHERE name LIKE 'Many %';

@@ -1,13 +1,20 @@
--- The extension, an ordinary role that does everything below, and one that only reads.
+-- The extension, a store of an ordinary role, another that does everything below, and one that only reads.
 SET client_min_messages = warning;
 CREATE EXTENSION pg_speaker CASCADE;
-DROP ROLE IF EXISTS regress_app, regress_reader, regress_stranger;
+DROP ROLE IF EXISTS regress_owner, regress_app, regress_reader, regress_stranger;
+CREATE ROLE regress_owner;
 CREATE ROLE regress_app;
 CREATE ROLE regress_reader;
 CREATE ROLE regress_stranger;
+GRANT CREATE ON DATABASE :"DBNAME" TO regress_owner;
+SET ROLE regress_owner;
+SELECT create_speaker_store();
 SELECT speaker.grant_access('regress_app');
 SELECT speaker.grant_access('regress_reader', 'read');
 SELECT speaker.grant_access('regress_reader', 'everything');
+RESET ROLE;
+ALTER DATABASE :"DBNAME" SET search_path = public, speaker;
+SET search_path = public, speaker;
 GRANT CREATE ON SCHEMA public TO regress_app;
 
 -- How an error looks to a client: SQLSTATE, message, hint.

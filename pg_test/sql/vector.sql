@@ -52,7 +52,7 @@ SET parallel_tuple_cost = 0;
 SET min_parallel_table_scan_size = 0;
 EXPLAIN (COSTS OFF) SELECT speaker_centroid(v) FROM many;
 SELECT (speaker_centroid(v) <-> :'serial') < 1e-6 AS same FROM many;
-SELECT attempt($$ SELECT speaker.add_sums('{1,2}', '{1,2,3}') $$);
+SELECT attempt($$ SELECT speaker_add_sums('{1,2}', '{1,2,3}') $$);
 
 -- Arrays: as a literal, and stored out of line as a whole. The lengths of vectors do not count.
 SELECT array_agg(c.cluster ORDER BY c.ordinal) AS clusters

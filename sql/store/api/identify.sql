@@ -31,9 +31,11 @@ BEGIN
                  @extension@.speaker_nearest_similarities(c.speaker_id, c.mean, units, k) AS similarities
           FROM @store@.speaker_centroids AS c
           WHERE c.collection = home AND c.model_id = chosen) AS found,
-         unnest(found.ids, found.similarities) WITH ORDINALITY AS x (id, similarity, place)
-    JOIN @store@.speakers AS s ON s.id = x.id AND s.collection = home
-    JOIN @store@.speaker_centroids AS c ON c.speaker_id = x.id AND c.model_id = chosen AND c.collection = home
+         unnest(found.ids, found.similarities) WITH ORDINALITY AS x (id, similarity, place),
+         -- OFFSET 0: looked up by their keys, a few, whatever is known of the tables. A join has been seen to read all of them.
+         LATERAL (SELECT p.id, p.name FROM @store@.speakers AS p WHERE p.id = x.id AND p.collection = home OFFSET 0) AS s,
+         LATERAL (SELECT m.n FROM @store@.speaker_centroids AS m
+                  WHERE m.speaker_id = x.id AND m.model_id = chosen AND m.collection = home OFFSET 0) AS c
     ORDER BY x.place;
 END
 $$;
