@@ -45,7 +45,7 @@ CREATE TRIGGER poisoned BEFORE INSERT ON speaker.embeddings FOR EACH ROW EXECUTE
 AUDIT = """
 CREATE TABLE writes (segment_id bigint);
 CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS
-$$ BEGIN INSERT INTO writes VALUES (NEW.segment_id); RETURN NULL; END $$;
+$$ BEGIN INSERT INTO public.writes VALUES (NEW.segment_id); RETURN NULL; END $$;
 CREATE TRIGGER audit AFTER INSERT OR UPDATE ON speaker.embeddings FOR EACH ROW EXECUTE FUNCTION audit();
 """
 

@@ -40,7 +40,7 @@ class Database:
         return make_conninfo(self.server, dbname=self.name, user=self.role)
 
     def migrate(self, revision):
-        """Runs the migrations up or down to a revision, as the superuser: pg_speaker is no trusted extension."""
+        """Runs the migrations up or down to a revision, as the superuser: pgvector is no trusted extension."""
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
         config.set_main_option("app_role", self.role)
@@ -115,6 +115,7 @@ def databases(server):
     def make():
         database = Database(server, f"{role}_{len(made)}", role)
         admin.execute(f"CREATE DATABASE {database.name} TEMPLATE template0")
+        admin.execute(f"ALTER DATABASE {database.name} SET search_path = public, speaker")
         made.append(database)
         return database
 

@@ -41,6 +41,13 @@ def test_up_down_up(empty_database):
         assert "speakers" in inspect(connection).get_table_names(schema="speaker")
     engine.dispose()
 
+    # There are data: no way back by mistake.
+    with pytest.raises(Exception, match="has recordings, speakers or history"):
+        database.migrate("base")
+    with psycopg.connect(database.as_owner) as owner:
+        assert owner.execute("SELECT count(*) FROM speaker.segments").fetchone() == (24,)
+        owner.execute("DELETE FROM speaker.recordings")
+
     database.migrate("base")
     assert extensions(database) == {"vector"}
     assert objects(database) == (0, 0, 0)
@@ -54,6 +61,20 @@ def test_up_down_up(empty_database):
         # Identities start anew with the tables.
         assert connection.execute(ingest(MEETING)).first().segment_id == 1
     engine.dispose()
+
+
+def test_the_extension_goes_and_the_data_stay(engine, database):
+    with engine.begin() as connection:
+        connection.execute(ingest(MEETING))
+        connection.execute(text("SELECT label_segment(1, 'Ann')"))
+    with psycopg.connect(database.as_owner, autocommit=True) as owner:
+        owner.execute("DROP EXTENSION pg_speaker")
+        assert owner.execute("SELECT count(*) FROM speaker.embeddings").fetchone() == (24,)
+        owner.execute("CREATE EXTENSION pg_speaker SCHEMA public")
+    engine.dispose()
+    with engine.begin() as connection:
+        assert connection.execute(text("SELECT count(*) FROM speaker_knn((SELECT embedding FROM speaker.embeddings WHERE segment_id = 2))")).scalar() == 1
+        assert connection.execute(text("SELECT label_segment(2, 'Ann')")).scalar() == 1
 
 
 def test_the_role_is_an_ordinary_one(engine):
@@ -78,7 +99,7 @@ def test_the_role_is_an_ordinary_one(engine):
 def test_what_the_role_may_not_do(database, statement):
     with psycopg.connect(database.as_role) as connection:
         # A session knows the settings once the library is loaded.
-        connection.execute("SELECT speaker.default_model()")
+        connection.execute("SELECT speaker_default_model()")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute(statement)
 
@@ -86,5 +107,5 @@ def test_what_the_role_may_not_do(database, statement):
 def test_a_setting_before_the_library_is_loaded_is_dropped(database):
     with psycopg.connect(database.as_role) as connection:
         connection.execute("SET speaker.model_dir = '/tmp'")
-        connection.execute("SELECT speaker.default_model()")
+        connection.execute("SELECT speaker_default_model()")
         assert connection.execute("SHOW speaker.model_dir").fetchone() == ("",)

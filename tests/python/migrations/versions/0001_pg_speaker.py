@@ -8,16 +8,17 @@ down_revision = None
 
 
 def upgrade():
-    op.execute("CREATE EXTENSION IF NOT EXISTS vector")
-    op.execute("CREATE EXTENSION pg_speaker")
+    # Where pgvector and pg_speaker are there already, nothing of this needs a superuser.
+    op.execute("CREATE EXTENSION IF NOT EXISTS vector SCHEMA public")
+    op.execute("CREATE EXTENSION IF NOT EXISTS pg_speaker SCHEMA public")
+    op.execute("SELECT create_speaker_store()")
     # The application reads and writes as a role that owns nothing.
     role = op.get_context().config.get_main_option("app_role")
     op.execute(text("SELECT speaker.grant_access(CAST(:role AS regrole))").bindparams(role=role))
 
 
 def downgrade():
-    # !!! THIS DELETES DATA, AND NO UPGRADE BRINGS IT BACK !!!
-    # The tables belong to the extension: with it go every recording, segment, embedding, speaker and label, and the
-    # whole history of who labelled what. Take a dump first (pg_dump keeps these rows), and keep it.
+    # Refuses as long as there are recordings, speakers or history. Whoever wants to lose them drops the schema.
+    op.execute("SELECT downgrade_speaker_store()")
     op.execute("DROP EXTENSION pg_speaker")
     # The extension vector stays: tables of the application may use it.
