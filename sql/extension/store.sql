@@ -84,6 +84,9 @@ BEGIN
         owner := 'pg_database_owner';
         RAISE NOTICE 'the store belongs to pg_database_owner, that is to the owner of this database, for its triggers run as its owner and must not run as a superuser'
             USING HINT = 'To give it to another role, SET ROLE to that one first.';
+        -- Whose triggers call what is there.
+        EXECUTE (SELECT format('GRANT USAGE ON SCHEMA @extschema@, %I TO pg_database_owner', n.nspname)
+                 FROM pg_extension AS e JOIN pg_namespace AS n ON n.oid = e.extnamespace WHERE e.extname = 'vector');
     END IF;
     SELECT n.oid, r.rolname AS owner, n.nspacl INTO place
     FROM pg_namespace AS n JOIN pg_roles AS r ON r.oid = n.nspowner WHERE n.nspname = schema;

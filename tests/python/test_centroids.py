@@ -32,7 +32,7 @@ BEGIN
             INSERT INTO speaker.embeddings (segment_id, model_id, embedding)
             SELECT s.id, 1, v.embedding FROM speaker.segments AS s JOIN vectors AS v ON v.n = 1 + (s.id + pick) % 50
             WHERE s.run_id = run AND s.id % 10 = pick
-            ON CONFLICT (segment_id, model_id) DO UPDATE SET embedding = excluded.embedding;
+            ON CONFLICT (segment_id, model_id, collection) DO UPDATE SET embedding = excluded.embedding;
         WHEN 1 THEN
             UPDATE speaker.segments SET speaker_id = (SELECT id FROM speaker.speakers WHERE name = 'Voice ' || 1 + pick)
             WHERE run_id = run AND id % 7 = pick % 7;
@@ -68,11 +68,11 @@ $$
 def voices(database):
     """1,000 unknown segments of one run with embeddings, and 12 speakers."""
     with psycopg.connect(database.as_role) as connection:
-        connection.execute("INSERT INTO speaker.recordings (id, external_id) VALUES (1, 'voices')")
-        connection.execute("INSERT INTO speaker.runs (id, recording_id, segment_source, content_hash) VALUES (1, 1, 'manual', '')")
+        connection.execute("INSERT INTO speaker.recordings (external_id) VALUES ('voices')")
+        connection.execute("INSERT INTO speaker.runs (recording_id, segment_source, content_hash) VALUES (1, 'manual', '')")
         connection.execute("INSERT INTO speaker.speakers (name) SELECT 'Voice ' || i FROM generate_series(1, 12) AS i")
         connection.execute(
-            "INSERT INTO speaker.segments (id, run_id, start_time, end_time) SELECT i, 1, i, i + 1 FROM generate_series(1, 1000) AS i"
+            "INSERT INTO speaker.segments (run_id, start_time, end_time) SELECT 1, i, i + 1 FROM generate_series(1, 1000) AS i"
         )
         connection.execute("SELECT setseed(0.25)")
         connection.execute(
@@ -81,8 +81,6 @@ def voices(database):
                FROM generate_series(1, 1000) AS i"""
         )
     with psycopg.connect(database.as_owner) as owner:
-        for table in ("recordings", "runs", "segments"):
-            owner.execute("SELECT setval(pg_get_serial_sequence(%s, 'id'), 1000)", [f"speaker.{table}"])
         owner.execute("CREATE TABLE vectors AS SELECT segment_id AS n, embedding FROM speaker.embeddings WHERE segment_id <= 50")
         owner.execute("GRANT SELECT ON vectors TO PUBLIC")
         owner.execute("ALTER TABLE speaker.speaker_centroids SET (autovacuum_enabled = false, toast.autovacuum_enabled = false)")
@@ -191,7 +189,7 @@ def test_single_calls_never_deadlock_and_lose_nothing(voices):
 def test_merges_and_labels_never_deadlock(voices):
     """A merge deletes the speaker that others label with: they wait, and make it anew or find it gone."""
     with psycopg.connect(voices.as_role) as connection:
-        connection.execute("INSERT INTO speaker.clusterings (id, run_id, collection, model_id) VALUES (1, 1, 'default', 1)")
+        connection.execute("INSERT INTO speaker.clusterings (run_id, model_id) VALUES (1, 1)")
         connection.execute(
             "INSERT INTO speaker.cluster_members (clustering_id, segment_id, cluster, probability, outlier_score) "
             "SELECT 1, i, chr(65 + i % 20), 1, 0 FROM generate_series(1, 400) AS i"

@@ -29,7 +29,7 @@ ERRORS = {
     ),
     "no such run": ("SELECT identify_speakers(9)", {}, errors.NoDataFound, "run_unknown", "speaker.runs"),
     "no such segment": ("SELECT label_segment(9, 'Ann')", {}, errors.NoDataFound, "segment_unknown", "speaker.segments"),
-    "no such cluster": ("SELECT label_cluster(9, 'A', 'Ann')", {}, errors.NoDataFound, "cluster_unknown", "cluster_members"),
+    "no such cluster": ("SELECT label_cluster(9, 'A', 'Ann')", {}, errors.NoDataFound, "cluster_unknown", "clusterings"),
     "other dimensions": ("SELECT speaker_knn('[1,2,3]')", {}, errors.DataException, "vector_dimensions", "256 dimensions"),
 }
 
