@@ -37,7 +37,12 @@ impl TestDatabase {
         server.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE template0")).unwrap();
         database
             .connect_as(None, name)
-            .batch_execute(&format!("CREATE EXTENSION pg_speaker CASCADE; SELECT speaker.grant_access('{name}')"))
+            .batch_execute(&format!(
+                "CREATE EXTENSION pg_speaker CASCADE;
+                 SELECT create_speaker_store();
+                 SELECT speaker.grant_access('{name}');
+                 ALTER DATABASE {name} SET search_path = public, speaker"
+            ))
             .unwrap();
         Some(database)
     }
