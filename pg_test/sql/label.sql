@@ -24,6 +24,7 @@ SELECT speaker, previous_speaker, source, assigned_by = session_user AS by_me
 FROM speaker.assignments WHERE 'Bea' IN (speaker, previous_speaker) OR speaker = 'Ann' ORDER BY id;
 SELECT attempt($$ DELETE FROM speaker.assignments $$) AS history_stays;
 SELECT attempt($$ UPDATE speaker.speaker_centroids SET n = 0 $$) AS derived;
+SELECT attempt($$ UPDATE speaker.segments SET label_source = 'manual', label_score = 1 WHERE label_source = 'enrolment' $$) AS facts_stay;
 
 -- A legacy row without an embedding gets it when it is labelled.
 INSERT INTO speaker.segments (run_id, external_id, start_time, end_time)

@@ -97,6 +97,11 @@ SELECT status, error_code, error LIKE 'large object % does not exist' AS error F
 SELECT attempt(format('INSERT INTO speaker.recordings (external_id, audio_lo) VALUES (%L, 1)', 'nowhere'));
 SELECT attempt($$ INSERT INTO speaker.recordings (external_id, audio, audio_lo) VALUES ('both', '', 1) $$);
 
+-- What a session says of its claim is how an attempt ended, and nothing else.
+INSERT INTO speaker.embedding_claims (model_id, step, segments) VALUES (1, 'embed', '{}') RETURNING lease \gset
+SELECT attempt(format('UPDATE speaker.embedding_claims SET outcomes = ARRAY[(1, NULL, NULL, NULL, %L, NULL, NULL)::speaker.outcome] WHERE lease = %s', 'pending', :lease));
+DELETE FROM speaker.embedding_claims WHERE lease = :lease;
+
 -- A file of the server: for those who may read its files, by an absolute path, inside the folder that is set.
 RESET ROLE;
 SELECT current_setting('data_directory') || '/regress_awb.flac' AS path \gset

@@ -249,6 +249,10 @@ catalogue! {
         "The collection of a row that is there already would change",
         "Which collection the row was made in.",
         "The collection of a row never changes: ingest the recording anew in the other collection, and delete it here.";
+    LABEL_FIXED: "label_fixed", ERRCODE_FEATURE_NOT_SUPPORTED, PERMANENT,
+        "How a segment was labelled would change while its speaker stays",
+        "speaker.assignments has what was decided, when and by whom.",
+        "Say who speaks and how that was found in one UPDATE; unlabel_segment() takes a label back.";
     ROW_HIDDEN: "row_hidden", ERRCODE_INSUFFICIENT_PRIVILEGE, PASSING,
         "A row that a policy hides, or that a trigger swallowed as it was written",
         "The policies and the triggers of the table: \\d in psql.",

@@ -68,7 +68,7 @@ BEGIN
                 UPDATE (external_id, source_index, start_time, end_time, speaker_label, text,
                 confidence, rejected, speaker_id, label_source, label_score, label_model_id, label_clustering_id, labelled_at)
                 ON @store@.segments TO %1$s;
-            GRANT DELETE, INSERT (segment_id, collection, model_id, embedding, speech_s), UPDATE (embedding, speech_s, created_at)
+            GRANT DELETE, INSERT (segment_id, collection, model_id, embedding, speech_s), UPDATE (embedding, speech_s)
                 ON @store@.embeddings TO %1$s;
             GRANT DELETE, INSERT (collection, run_id, runs, model_id, parameters, names, tree), UPDATE (parameters)
                 ON @store@.clusterings TO %1$s;

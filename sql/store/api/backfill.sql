@@ -94,8 +94,9 @@ $$;
 CREATE OR REPLACE FUNCTION @store@.is_nobodys_fault(state text) RETURNS boolean
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    -- Memory, disk, configuration, the operator, a lock, a conflict of transactions, a standby: no segment's.
-    RETURN left(state, 2) IN ('25', '40', '53', '54', '55', '57', '58', 'F0');
+    -- Memory, disk, configuration, the operator, a lock, a conflict of transactions, a standby, a missing right or function: no
+    -- segment's.
+    RETURN left(state, 2) IN ('25', '40', '42', '53', '54', '55', '57', '58', 'F0');
 END
 $$;
 

@@ -232,6 +232,9 @@ BEGIN
     IF OLD.pid <> pg_backend_pid() THEN
         PERFORM @store@.raise_error('claim_of_others', format('claim %s is of another session', OLD.lease));
     END IF;
+    IF EXISTS (SELECT FROM unnest(NEW.outcomes) AS o WHERE o.status IN ('success', 'fail', 'rejected', 'missing_audio') IS NOT TRUE) THEN
+        PERFORM @store@.raise_error('invalid_argument', 'an outcome is neither success nor fail, rejected or missing_audio');
+    END IF;
     IF NEW.step = 'backfill' THEN
         PERFORM FROM @store@.recordings AS r
         WHERE r.id = ANY (recording_ids) AND r.collection = NEW.collection ORDER BY r.id FOR SHARE;

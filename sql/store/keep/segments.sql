@@ -23,6 +23,21 @@ CREATE OR REPLACE TRIGGER segment_label BEFORE UPDATE OF speaker_id ON @store@.s
 CREATE OR REPLACE TRIGGER segment_label_new BEFORE INSERT ON @store@.segments FOR EACH ROW
     WHEN (NEW.speaker_id IS NOT NULL) EXECUTE FUNCTION @store@.segment_label();
 
+-- What the history has of a label is not rewritten beside it.
+CREATE OR REPLACE FUNCTION @store@.label_is_fixed() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM @store@.raise_error('label_fixed', format('how segment %s was labelled cannot change without its speaker', OLD.id));
+    RETURN NULL;
+END
+$$;
+CREATE OR REPLACE TRIGGER label_is_fixed
+    BEFORE UPDATE OF label_source, label_score, label_model_id, label_clustering_id, labelled_at ON @store@.segments FOR EACH ROW
+    WHEN (OLD.speaker_id IS NOT DISTINCT FROM NEW.speaker_id
+          AND (OLD.label_source, OLD.label_score, OLD.label_model_id, OLD.label_clustering_id, OLD.labelled_at)
+              IS DISTINCT FROM (NEW.label_source, NEW.label_score, NEW.label_model_id, NEW.label_clustering_id, NEW.labelled_at))
+    EXECUTE FUNCTION @store@.label_is_fixed();
+
 -- Why it was rejected was said of the old bounds.
 CREATE OR REPLACE FUNCTION @store@.segment_bounds() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
