@@ -320,6 +320,23 @@ def test_a_model_that_is_missing_blames_no_segment(due):
     assert backfill(due)[0] == (96, 0, 0)
 
 
+@pytest.mark.parametrize("state", ["42501", "53100", "53200", "55P03", "40001", "58030"])
+def test_what_is_wrong_with_the_server_or_with_rights_blames_no_segment(due, state):
+    with psycopg.connect(due.as_owner, autocommit=True) as owner:
+        owner.execute(
+            f"""CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$
+                BEGIN IF NEW.segment_id = 30 THEN RAISE EXCEPTION 'not now' USING ERRCODE = '{state}'; END IF; RETURN NEW; END $$;
+                CREATE TRIGGER fail BEFORE INSERT ON speaker.embeddings FOR EACH ROW EXECUTE FUNCTION fail()"""
+        )
+        with pytest.raises(psycopg.Error, match="not now") as error:
+            backfill(due)
+        assert error.value.sqlstate == state
+        assert jobs(due) == {"pending": 96}
+        assert owner.execute("SELECT sum(attempts), sum(crashes) FROM speaker.embedding_jobs").fetchone() == (0, 0)
+        owner.execute("DROP TRIGGER fail ON speaker.embeddings")
+    assert backfill(due)[0] == (96, 0, 0)
+
+
 def test_bounds_that_change_during_extraction_leave_nothing_stale(due):
     """The embedding is made of the old bounds, and thrown away; the segment is due, and embedded as it is now."""
     with psycopg.connect(due.as_role, autocommit=True) as worker, psycopg.connect(due.as_role, autocommit=True) as editor:
