@@ -7,7 +7,7 @@
 
 use pgrx::prelude::*;
 
-use crate::error::{raise, SqlError};
+use crate::error::{raise, Report, SqlError};
 
 struct Migration {
     name: &'static str,
@@ -84,8 +84,36 @@ fn speaker_check_store(version: i32) {
     });
 }
 
+/// Runs statements with the rights of a role, as PostgreSQL's own maintenance does with those of a table's owner: what that
+/// role has put in their way (a trigger, a policy, a view) runs too, and must not get at the role of whoever maintains it.
+#[pg_extern(volatile, strict, parallel_unsafe)]
+fn speaker_run_as(role: pg_sys::Oid, statements: &str) {
+    raise(|| run_as(role, statements));
+}
+
+fn run_as(role: pg_sys::Oid, statements: &str) -> Result<(), Report> {
+    const RESTRICTED: u32 = pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION;
+    let (mut user, mut context) = (pg_sys::InvalidOid, 0);
+    // SAFETY: this backend's own state. An error aborts the transaction, or the one within it, which gives both back.
+    let settings = unsafe {
+        pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
+        if !pg_sys::has_privs_of_role(user, role) {
+            return Err(SqlError::StoreOfOthers.into());
+        }
+        pg_sys::SetUserIdAndSecContext(role, context | RESTRICTED as i32);
+        pg_sys::NewGUCNestLevel()
+    };
+    Spi::run(statements).expect("statements run, or raise");
+    // SAFETY: as above. No setting stays as that role's code may have left it.
+    unsafe {
+        pg_sys::AtEOXact_GUC(false, settings);
+        pg_sys::SetUserIdAndSecContext(user, context);
+    }
+    Ok(())
+}
+
 extension_sql_file!(
     "../sql/extension/store.sql",
     name = "store",
-    requires = [speaker_store_migrations, speaker_store_definitions, speaker_check_store],
+    requires = [speaker_store_migrations, speaker_store_definitions, speaker_check_store, speaker_run_as],
 );

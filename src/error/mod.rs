@@ -87,6 +87,9 @@ pub enum SqlError {
 
     #[error("permission denied to take leases of relation {ledger}: the current user does not own it")]
     LedgerForbidden { ledger: u32 },
+
+    #[error("the store belongs to another role")]
+    StoreOfOthers,
 }
 
 /// Any error of core, on its way to SQL.
@@ -239,6 +242,7 @@ fn sql(error: &SqlError) -> &'static ErrorCode {
         SqlError::RelativePath | SqlError::OutsideAudioDir => &FILE_PATH,
         SqlError::Unreadable { .. } => &AUDIO_UNREADABLE,
         SqlError::LedgerForbidden { .. } => &LEDGER_FORBIDDEN,
+        SqlError::StoreOfOthers => &STORE_FORBIDDEN,
     }
 }
 
