@@ -8,6 +8,9 @@
 //! (its client went, an administrator ended it, the server is shut down) gives back what it had claimed: it deletes the
 //! row of the lease from the ledger, and a trigger of that table does the rest. A session that was killed cannot.
 //!
+//! Who embeds within a transaction is at the gate, too, for as long as it embeds: what it does to the server must not be
+//! blamed on a segment that is tried alone. That lock is the transaction's.
+//!
 //! The locks are of PostgreSQL's advisory kind, with numbers that no SQL function makes: nobody takes them but through
 //! here, and only the owner of the ledger, which is a table of a store and its identity: stores do not meet.
 
@@ -58,6 +61,39 @@ pub fn enter(ledger: pg_sys::Oid, alone: bool) -> Result<(), Report> {
     Ok(())
 }
 
+/// Waits at the gate for whoever is alone, within a transaction: until `leave_within`, or the transaction or savepoint ends.
+pub fn enter_within(ledger: pg_sys::Oid) -> Result<(), Report> {
+    owner_of(ledger)?;
+    let tag = tag(&Lock { ledger, key: 0, kind: GATE, mode: SHARED });
+    // SAFETY: a tag on the stack, which LockAcquire copies. It raises if it is interrupted, and then holds nothing.
+    as_transaction(|| unsafe { pg_sys::LockAcquire(&raw const tag, SHARED, false, false) });
+    Ok(())
+}
+
+/// Ends `enter_within`; nothing, where it has ended already.
+pub fn leave_within(ledger: pg_sys::Oid) {
+    let tag = tag(&Lock { ledger, key: 0, kind: GATE, mode: SHARED });
+    // SAFETY: a tag on the stack.
+    as_transaction(|| unsafe {
+        if held_by_me(&tag, SHARED) {
+            pg_sys::LockRelease(&raw const tag, SHARED, false);
+        }
+    });
+}
+
+/// Locks belong to what acquires them, and that may be one statement while another one releases them: so both do it as the
+/// transaction, or the savepoint.
+fn as_transaction<T>(work: impl FnOnce() -> T) -> T {
+    // SAFETY: plain variables of this backend. Should `work` raise, the abort sets the first anew.
+    unsafe {
+        let owner = pg_sys::CurrentResourceOwner;
+        pg_sys::CurrentResourceOwner = pg_sys::CurTransactionResourceOwner;
+        let answer = work();
+        pg_sys::CurrentResourceOwner = owner;
+        answer
+    }
+}
+
 /// Takes the lock of a lease.
 pub fn hold(ledger: pg_sys::Oid, lease: i32) -> Result<(), Report> {
     let owner = owner_of(ledger)?;
@@ -77,7 +113,7 @@ pub fn is_lost(ledger: pg_sys::Oid, lease: i32) -> bool {
     // SAFETY: a tag on the stack, which these copy. Without waiting the lock is there at once, or not at all, and it is
     // released at once.
     unsafe {
-        if held_by_me(&tag) {
+        if held_by_me(&tag, ALONE) {
             return false;
         }
         if pg_sys::LockAcquire(&raw const tag, SHARED, true, true) == pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL {
@@ -128,13 +164,13 @@ fn tag(lock: &Lock) -> pg_sys::LOCKTAG {
     }
 }
 
-unsafe fn held_by_me(tag: &pg_sys::LOCKTAG) -> bool {
+unsafe fn held_by_me(tag: &pg_sys::LOCKTAG, mode: pg_sys::LOCKMODE) -> bool {
     // SAFETY: the caller's tag; a look into this backend's own table.
     #[cfg(any(feature = "pg15", feature = "pg16"))]
-    return unsafe { pg_sys::LockHeldByMe(tag, ALONE) };
+    return unsafe { pg_sys::LockHeldByMe(tag, mode) };
     // SAFETY: as above.
     #[cfg(not(any(feature = "pg15", feature = "pg16")))]
-    return unsafe { pg_sys::LockHeldByMe(tag, ALONE, false) };
+    return unsafe { pg_sys::LockHeldByMe(tag, mode, false) };
 }
 
 /// The owner of a ledger, if it is the current user: a function of the store that runs as its owner. What a session

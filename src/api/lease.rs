@@ -11,6 +11,16 @@ fn speaker_enter_backfill(ledger: pg_sys::Oid, alone: bool) {
 }
 
 #[pg_extern(volatile, strict, parallel_unsafe)]
+fn speaker_enter_embedding(ledger: pg_sys::Oid) {
+    raise(|| lease::enter_within(ledger));
+}
+
+#[pg_extern(volatile, strict, parallel_unsafe)]
+fn speaker_leave_embedding(ledger: pg_sys::Oid) {
+    lease::leave_within(ledger);
+}
+
+#[pg_extern(volatile, strict, parallel_unsafe)]
 fn speaker_hold_lease(ledger: pg_sys::Oid, lease: i32) {
     raise(|| lease::hold(ledger, lease));
 }
@@ -45,6 +55,9 @@ extension_sql!(
     r#"
 COMMENT ON FUNCTION speaker_enter_backfill(oid, boolean) IS
     'Waits at the gate of a store, alone for everyone to leave, else for whoever is alone. Only as the owner of the ledger.';
+COMMENT ON FUNCTION speaker_enter_embedding(oid) IS
+    'Waits at the gate of a store for whoever is alone, until speaker_leave_embedding() or the end of the transaction. Only as the owner of the ledger.';
+COMMENT ON FUNCTION speaker_leave_embedding(oid) IS 'Leaves the gate that speaker_enter_embedding() entered.';
 COMMENT ON FUNCTION speaker_hold_lease(oid, int) IS
     'Takes the lock of a lease for the session. When the session ends in good order without having left it, the rows of the lease with the session''s pid and backend_start are deleted from the ledger. Only as the owner of the ledger.';
 COMMENT ON FUNCTION speaker_lease_is_lost(oid, int) IS 'Whether no session holds the lease. It never waits.';
@@ -58,6 +71,8 @@ COMMENT ON FUNCTION speaker_can_commit() IS 'Whether the procedure that calls th
     name = "lease_comments",
     requires = [
         speaker_enter_backfill,
+        speaker_enter_embedding,
+        speaker_leave_embedding,
         speaker_hold_lease,
         speaker_lease_is_lost,
         speaker_leave_backfill,

@@ -146,12 +146,23 @@ def test_a_session_that_is_ended_gives_back_what_it_had(due, writes):
     assert writes() == (96, 96)
 
 
+def vanish_at(owner, segments):
+    """What a session leaves that is killed while it embeds these."""
+    with owner.transaction():
+        owner.execute("SET LOCAL session_replication_role = replica")
+        lease = owner.execute(
+            "INSERT INTO speaker.embedding_claims (model_id, step, pid, backend_start, claimed) "
+            "VALUES (1, 'backfill', 1, '2000-01-01', %s) RETURNING lease", [segments]
+        ).fetchone()[0]
+    owner.execute("UPDATE speaker.embedding_jobs SET status = 'running', lease = %s WHERE segment_id = ANY (%s)", [lease, segments])
+
+
 def test_what_makes_its_session_vanish_again_and_again_is_dead(due):
     """A claim that nobody holds, of a session that is gone. (make faults kills real ones.)"""
     with psycopg.connect(due.as_owner, autocommit=True) as owner:
         owner.execute("SET speaker.retry_delay = 0")
-        for lease in range(9001, 9005):
-            owner.execute("UPDATE speaker.embedding_jobs SET status = 'running', lease = %s WHERE segment_id = 30", [lease])
+        for _ in range(4):
+            vanish_at(owner, [30])
             owner.execute("SELECT speaker.ask_ledger('recover', 'default', 1)")
         assert owner.execute("SELECT status, error_code, crashes FROM speaker.embedding_jobs WHERE segment_id = 30").fetchone() == (
             "dead", "session_ended", 4)
@@ -165,7 +176,7 @@ def test_what_makes_its_session_vanish_again_and_again_is_dead(due):
 
 def test_a_suspect_is_tried_alone(due):
     with psycopg.connect(due.as_owner, autocommit=True) as owner:
-        owner.execute("UPDATE speaker.embedding_jobs SET status = 'running', lease = 9001 WHERE segment_id <= 3")
+        vanish_at(owner, [1, 2, 3])
         owner.execute("SELECT speaker.ask_ledger('recover', 'default', 1)")
         claims = [owner.execute("SELECT (c).claimed FROM speaker.ask_ledger('backfill', 'default', 1, 50) AS c").fetchone()[0]]
         assert claims == [[1]]

@@ -11,7 +11,9 @@ import psycopg
 import calls
 
 ISOLATIONS = ["read committed", "repeatable read", "serializable"]
-DEADLOCK, CONFLICT, CANCELLED = "40P01", "40001", "57014"
+DEADLOCK, CANCELLED = "40P01", "57014"
+# What a snapshot cannot see may also meet a key.
+CONFLICTS = {"40001", "23505", "23503"}
 
 
 class Notes:
@@ -65,7 +67,7 @@ class Storm:
         with self.lock:
             if state == DEADLOCK:
                 self.deadlock(session, error)
-            elif state == CONFLICT and session.isolation != "read committed":
+            elif state in CONFLICTS and session.isolation != "read committed":
                 self.counts["serialization_failures"] += 1
             elif state == CANCELLED and session.is_cancelled:
                 self.counts["cancelled"] += 1

@@ -82,7 +82,7 @@ def stress(conninfo, seconds, sessions, seed, say=print):
             storm.rage(sessions, seconds / len(PHASES), isolations)
             for notes in storm.stores:
                 wrong["stuck"] += settle(admin, notes.schema)
-                wrong["drift"] += drift(admin, notes.schema)
+                wrong["drift"] += drift(admin, notes.schema, say)
                 wrong["lost"] += lost(admin, notes, say)
             say(f"{', '.join(isolations)}: {dict(storm.counts)} {wrong}", flush=True)
         [[deadlocks]] = admin.execute("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")

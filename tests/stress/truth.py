@@ -63,8 +63,16 @@ def settle(owner, schema, seconds=60):
     return left + locks
 
 
-def drift(owner, schema):
-    return sum(owner.execute(query.format(schema)).fetchone()[0] for query in (CENTROIDS, TALLIES))
+def drift(owner, schema, say):
+    wrong = {name: owner.execute(query.format(schema)).fetchone()[0] for name, query in (("centroids", CENTROIDS), ("tallies", TALLIES))}
+    return report(say, f"DRIFT in {schema}", wrong)
+
+
+def report(say, what, wrong):
+    for name, number in wrong.items():
+        if number:
+            say(f"{what}: {name} {number}")
+    return sum(wrong.values())
 
 
 def lost(owner, notes, say):
@@ -85,7 +93,4 @@ def lost(owner, notes, say):
     known = owner.execute(EFFECTS.format(notes.schema)).fetchone()
     for what, number in zip(("label", "merge", "import"), known, strict=True):
         missing[what] = abs(number - notes.sums[what])
-    for what, number in missing.items():
-        if number:
-            say(f"LOST in {notes.schema}: {what} {number}")
-    return sum(missing.values())
+    return report(say, f"LOST in {notes.schema}", missing)

@@ -10,7 +10,7 @@ BEGIN
         'disable_row_security', 'register_model', 'use_model', 'ensure_embedding_indexes', 'rebuild_speaker_centroids', 'repair_store',
         'begin_restore', 'end_restore',
         -- Steps of triggers.
-        'check_table', 'apply_centroid_deltas', 'forget_stale', 'give_back', 'recover', 'enqueue'];
+        'check_table', 'apply_centroid_deltas', 'forget_stale', 'give_back', 'recover', 'enqueue', 'lock_free_segments'];
 END
 $$;
 

@@ -60,6 +60,12 @@ BEGIN
             AND (cluster_unlabeled.run_id IS NULL OR s.run_id = cluster_unlabeled.run_id)
             AND (cluster_unlabeled.runs IS NULL OR s.run_id = ANY (cluster_unlabeled.runs))) AS x;
 
+    IF cluster_unlabeled.run_id IS NOT NULL THEN
+        PERFORM FROM @store@.runs AS u WHERE u.id = cluster_unlabeled.run_id AND u.collection = home FOR KEY SHARE;
+        IF NOT FOUND THEN
+            PERFORM @store@.raise_error('run_unknown', format('there is no run %s', run_id));
+        END IF;
+    END IF;
     INSERT INTO @store@.clusterings AS c (collection, run_id, runs, model_id, parameters, tree, names)
     SELECT home, cluster_unlabeled.run_id, cluster_unlabeled.runs, chosen,
            jsonb_build_object('min_cluster_size', cluster_unlabeled.min_cluster_size,

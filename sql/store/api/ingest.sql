@@ -71,7 +71,11 @@ DECLARE
 BEGIN
     SELECT u.segment_source, r.duration_s INTO run
     FROM @store@.runs AS u JOIN @store@.recordings AS r ON r.id = u.recording_id AND r.collection = u.collection
-    WHERE u.id = add_segments.run_id AND u.collection = home;
+    -- One at a time: two that add the same external ids in another order would wait for each other.
+    WHERE u.id = add_segments.run_id AND u.collection = home FOR NO KEY UPDATE OF u;
+    IF NOT FOUND THEN
+        PERFORM @store@.raise_error('run_unknown', format('there is no run %s', run_id));
+    END IF;
     RETURN QUERY
     SELECT p.* FROM @store@.put_segments(
         home, add_segments.run_id, run.duration_s, @store@.read_segments(segments, run.segment_source)) AS p;
@@ -119,7 +123,7 @@ DECLARE
     stored record;
 BEGIN
     SELECT r.id, r.duration_s INTO stored FROM @store@.recordings AS r
-    WHERE r.collection = home AND r.external_id = recording;
+    WHERE r.collection = home AND r.external_id = recording FOR KEY SHARE;
     IF NOT FOUND THEN
         PERFORM @store@.raise_error('recording_unknown',
             format('there is no recording "%s" in collection "%s"', recording, home));
@@ -171,14 +175,18 @@ BEGIN
     content := @store@.segments_hash(parsed);
 
     -- Without audio: a recording that is there, with its audio wherever it is, or one whose audio is kept elsewhere.
-    INSERT INTO @store@.recordings AS r (collection, external_id, audio)
-    VALUES (home, recording, ingest_recording.audio)
-    ON CONFLICT (collection, external_id) DO NOTHING;
-    is_new := FOUND;
-    SELECT r.id, r.sha256, r.container, r.duration_s INTO stored
-    FROM @store@.recordings AS r
-    WHERE r.collection = home AND r.external_id = recording;
-    IF NOT FOUND THEN
+    -- Whoever ingests the same waits, and finds it. A second time if somebody deletes it in between.
+    FOR attempt IN 1 .. 2 LOOP
+        INSERT INTO @store@.recordings AS r (collection, external_id, audio)
+        VALUES (home, recording, ingest_recording.audio)
+        ON CONFLICT (collection, external_id) DO NOTHING;
+        is_new := FOUND;
+        SELECT r.id, r.sha256, r.container, r.duration_s INTO stored
+        FROM @store@.recordings AS r
+        WHERE r.collection = home AND r.external_id = recording FOR NO KEY UPDATE;
+        EXIT WHEN FOUND;
+    END LOOP;
+    IF stored.id IS NULL THEN
         PERFORM @store@.raise_error('row_hidden',
             format('recording "%s" exists in collection "%s" and cannot be seen', recording, home));
     END IF;

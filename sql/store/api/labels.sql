@@ -65,7 +65,13 @@ DECLARE
     home CONSTANT text := @store@.home(rename_speaker.collection);
     person CONSTANT bigint := @store@.speaker_id(speaker, home, false);
 BEGIN
+    -- Both names, in order, or two that swap them would wait for each other.
+    PERFORM FROM @store@.speakers AS p
+    WHERE p.collection = home AND (p.id = person OR p.name = new_name) ORDER BY p.id FOR UPDATE;
     UPDATE @store@.speakers AS p SET name = new_name WHERE p.id = person AND p.collection = home;
+    IF NOT FOUND THEN
+        PERFORM @store@.raise_error('speaker_unknown', format('speaker "%s" was merged or deleted by another session', speaker));
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION @store@.rename_speaker(text, text, text) IS 'Gives a speaker another name; merge_speakers() joins two.';
@@ -131,19 +137,15 @@ BEGIN
     -- The same clip again is a no-op: whoever comes second finds it, or waits for it. Hashed as bytes.
     key := format('enrolment:%s:%s', person, encode(sha256(
         sha256(audio) || coalesce(float8send(start_s), ''::bytea) || '\x2c'::bytea || coalesce(float8send(end_s), ''::bytea)), 'hex'));
-    INSERT INTO @store@.recordings AS r (collection, external_id, audio) VALUES (home, key, enroll_speaker.audio)
-    ON CONFLICT (collection, external_id) DO NOTHING;
-    IF FOUND THEN
+    -- A second time if somebody deletes it in between.
+    FOR attempt IN 1 .. 2 LOOP
+        INSERT INTO @store@.recordings AS r (collection, external_id, audio) VALUES (home, key, enroll_speaker.audio)
+        ON CONFLICT (collection, external_id) DO NOTHING;
         segment := @store@.enrolment_segment(home, key, coalesce(start_s, 0), end_s);
-    ELSE
-        SELECT s.id INTO segment
-        FROM @store@.recordings AS r
-        JOIN @store@.runs AS u ON u.recording_id = r.id AND u.collection = r.collection
-        JOIN @store@.segments AS s ON s.run_id = u.id AND s.collection = u.collection
-        WHERE r.collection = home AND r.external_id = key;
-        IF segment IS NULL THEN
-            PERFORM @store@.raise_error('row_hidden', format('an enrolment of "%s" exists in collection "%s" and cannot be seen', speaker, home));
-        END IF;
+        EXIT WHEN segment IS NOT NULL;
+    END LOOP;
+    IF segment IS NULL THEN
+        PERFORM @store@.raise_error('row_hidden', format('an enrolment of "%s" exists in collection "%s" and cannot be seen', speaker, home));
     END IF;
     INSERT INTO @store@.embeddings AS e (segment_id, collection, model_id, embedding, speech_s)
     VALUES (segment, home, chosen, answer.embedding, answer.speech_s)

@@ -5,7 +5,8 @@
 -- holds it any more: either the session survived an error and has let go, then the claim is given back as it was; or it
 -- vanished, perhaps because of a segment of that batch. Each of them is then a suspect, tried alone while nobody
 -- else works on anything, so that none is blamed for another: that is the gate, which batches share and a suspect
--- has for itself. Nobody waits at the gate while holding anything that others wait for.
+-- has for itself. Backfills hold nothing while they wait there. Who embeds in a transaction may, but a suspect waits for
+-- nobody's rows.
 
 -- Sessions that a segment may end, the first in company and the others alone, before it is dead.
 CREATE OR REPLACE FUNCTION @store@.max_crashes() RETURNS int
@@ -66,7 +67,8 @@ BEGIN
         CONTINUE WHEN NOT @extension@.speaker_lease_is_lost('@store@.embedding_claims'::regclass::oid, lost);
         SELECT @extension@.speaker_backend_alive(c.pid, c.backend_start) INTO survived
         FROM @store@.embedding_claims AS c WHERE c.lease = lost AND c.collection = home;
-        changed := changed + @store@.give_back(home, lost, NOT coalesce(survived, false));
+        -- Without a row the claim was given back in good order, but for segments that somebody had locked then.
+        changed := changed + @store@.give_back(home, lost, NOT coalesce(survived, true));
     END LOOP;
     DELETE FROM @store@.embedding_claims AS c
     WHERE c.collection = home AND c.lease IN (
@@ -90,18 +92,20 @@ DECLARE
     made bigint;
     changed bigint := 0;
 BEGIN
+    -- In order: whoever enters them too is at the same place.
     FOR run IN
         SELECT DISTINCT s.run_id FROM @store@.segments AS s
         WHERE s.collection = home AND (enqueue.runs IS NULL OR s.run_id = ANY (enqueue.runs))
           AND NOT EXISTS (SELECT FROM @store@.embedding_jobs AS j
                           WHERE j.segment_id = s.id AND j.model_id = enqueue.model_id AND j.collection = home)
+        ORDER BY s.run_id
     LOOP
         BEGIN
             INSERT INTO @store@.embedding_jobs (segment_id, collection, model_id)
             SELECT s.id, home, enqueue.model_id
             FROM @store@.segments AS s
             WHERE s.collection = home AND s.run_id = run
-            ORDER BY s.id
+            ORDER BY s.id FOR KEY SHARE SKIP LOCKED
             ON CONFLICT (segment_id, model_id, collection) DO NOTHING;
             GET DIAGNOSTICS made = ROW_COUNT;
             changed := changed + made;
@@ -115,11 +119,44 @@ $$;
 
 -- Taking ------------------------------------------------------------------------------------------------------------------------
 
+-- Those of these segments that nobody else is changing, nor the mean of their speaker, locked. Who holds jobs does not wait for
+-- segments (LOCKS.md), and an open transaction elsewhere does not keep the rest waiting: what it changes stays due.
+CREATE OR REPLACE FUNCTION @store@.lock_free_segments(ids bigint[], home text, model_id int) RETURNS bigint[]
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    free CONSTANT bigint[] := ARRAY(
+        SELECT s.id FROM @store@.segments AS s
+        WHERE s.id = ANY (ids) AND s.collection = home ORDER BY s.id FOR NO KEY UPDATE SKIP LOCKED);
+    people CONSTANT bigint[] := ARRAY(
+        SELECT DISTINCT s.speaker_id FROM @store@.segments AS s
+        WHERE s.id = ANY (free) AND s.collection = home AND s.speaker_id IS NOT NULL);
+    free_people bigint[];
+BEGIN
+    IF people = '{}' THEN
+        RETURN free;
+    END IF;
+    free_people := ARRAY(
+        SELECT c.speaker_id FROM @store@.speaker_centroids AS c
+        WHERE c.speaker_id = ANY (people) AND c.model_id = lock_free_segments.model_id AND c.collection = home
+        ORDER BY c.speaker_id FOR NO KEY UPDATE SKIP LOCKED);
+    RETURN ARRAY(
+        SELECT s.id FROM @store@.segments AS s
+        WHERE s.id = ANY (free) AND s.collection = home
+          AND (s.speaker_id IS NULL OR s.speaker_id = ANY (free_people) OR NOT EXISTS (
+              SELECT FROM @store@.speaker_centroids AS c
+              WHERE c.speaker_id = s.speaker_id AND c.model_id = lock_free_segments.model_id AND c.collection = home))
+        ORDER BY s.id);
+END
+$$;
+
 CREATE OR REPLACE FUNCTION @store@.claim_made() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     ledger CONSTANT oid := TG_RELID;
     ids bigint[] := '{}';
+    tried bigint[];
+    wanted bigint := NEW.max_segments;
     done bigint := 0;
 BEGIN
     PERFORM @store@.check_table(TG_RELID, 'embedding_claims');
@@ -129,23 +166,32 @@ BEGIN
     WHEN 'recover' THEN
         done := @store@.recover(NEW.collection);
     WHEN 'retry' THEN
+        -- What somebody else has is being tried, or made due, by that one.
+        tried := ARRAY(
+            SELECT j.segment_id
+            FROM @store@.embedding_jobs AS j
+            JOIN @store@.segments AS s ON s.id = j.segment_id AND s.collection = j.collection
+            WHERE j.collection = NEW.collection
+              AND j.model_id = NEW.model_id AND j.status <> 'running' AND j.error_code = coalesce(NEW.error_code, j.error_code)
+              AND (NEW.runs IS NULL OR s.run_id = ANY (NEW.runs))
+            ORDER BY j.segment_id FOR UPDATE OF j SKIP LOCKED);
         UPDATE @store@.embedding_jobs AS j
         SET status = 'pending', error_code = NULL, error = NULL, attempts = 0, crashes = 0, next_attempt_at = '-infinity'
-        FROM @store@.segments AS s
-        WHERE s.id = j.segment_id AND s.collection = NEW.collection AND j.collection = NEW.collection
-          AND j.model_id = NEW.model_id AND j.status <> 'running' AND j.error_code = coalesce(NEW.error_code, j.error_code)
-          AND (NEW.runs IS NULL OR s.run_id = ANY (NEW.runs));
-        GET DIAGNOSTICS done = ROW_COUNT;
+        WHERE j.segment_id = ANY (tried) AND j.model_id = NEW.model_id AND j.collection = NEW.collection;
+        done := cardinality(tried);
     WHEN 'embed' THEN
-        -- Within the caller's transaction, whose row locks are the claim. Asked for by name, what waits is tried at once; what
-        -- somebody else has is that one's.
+        -- Within the caller's transaction, whose row locks are the claim: nobody would see the jobs running, and a second change of a
+        -- row in one transaction has its foreign key looked at again, and its segment waited for. Asked for by name, what waits
+        -- is tried at once; what somebody else has is that one's.
+        PERFORM @extension@.speaker_enter_embedding(ledger);
         IF NEW.segments IS NOT NULL THEN
             INSERT INTO @store@.embedding_jobs (segment_id, collection, model_id)
             SELECT s.id, s.collection, NEW.model_id FROM @store@.segments AS s
             WHERE s.id = ANY (NEW.segments) AND s.collection = NEW.collection
               AND NOT EXISTS (SELECT FROM @store@.embedding_jobs AS j
                               WHERE j.segment_id = s.id AND j.model_id = NEW.model_id AND j.collection = NEW.collection)
-            ORDER BY s.id
+            -- What somebody is deleting is left out, not waited for.
+            ORDER BY s.id FOR KEY SHARE SKIP LOCKED
             ON CONFLICT (segment_id, model_id, collection) DO NOTHING;
             ids := ARRAY(
                 SELECT j.segment_id FROM @store@.embedding_jobs AS j
@@ -170,27 +216,34 @@ BEGIN
                 WHERE j.model_id = NEW.model_id AND j.collection = NEW.collection
                   AND j.status = 'pending' AND j.crashes > 0 AND j.next_attempt_at <= now()
                 ORDER BY j.crashes, j.segment_id LIMIT 1 FOR UPDATE SKIP LOCKED);
+            ids := @store@.lock_free_segments(ids, NEW.collection, NEW.model_id);
             IF ids = '{}' THEN
                 PERFORM @extension@.speaker_leave_backfill();
             END IF;
         END IF;
         IF ids = '{}' THEN
             PERFORM @extension@.speaker_enter_backfill(ledger, false);
-            IF NEW.runs IS NULL THEN
-                ids := ARRAY(
-                    SELECT j.segment_id FROM @store@.embedding_jobs AS j
-                    WHERE j.model_id = NEW.model_id AND j.collection = NEW.collection
-                      AND j.status IN ('pending', 'fail', 'missing_audio') AND j.crashes = 0 AND j.next_attempt_at <= now()
-                    ORDER BY j.next_attempt_at, j.segment_id LIMIT NEW.max_segments FOR UPDATE SKIP LOCKED);
-            ELSE
-                ids := ARRAY(
-                    SELECT j.segment_id FROM @store@.embedding_jobs AS j
-                    WHERE j.model_id = NEW.model_id AND j.collection = NEW.collection
-                      AND j.status IN ('pending', 'fail', 'missing_audio') AND j.crashes = 0 AND j.next_attempt_at <= now()
-                      AND j.segment_id IN (SELECT s.id FROM @store@.segments AS s
-                                           WHERE s.run_id = ANY (NEW.runs) AND s.collection = NEW.collection)
-                    ORDER BY j.segment_id LIMIT NEW.max_segments FOR UPDATE SKIP LOCKED);
-            END IF;
+            -- Behind what somebody is changing there may be others: twice as many are looked at, until some are free.
+            LOOP
+                IF NEW.runs IS NULL THEN
+                    tried := ARRAY(
+                        SELECT j.segment_id FROM @store@.embedding_jobs AS j
+                        WHERE j.model_id = NEW.model_id AND j.collection = NEW.collection
+                          AND j.status IN ('pending', 'fail', 'missing_audio') AND j.crashes = 0 AND j.next_attempt_at <= now()
+                        ORDER BY j.next_attempt_at, j.segment_id LIMIT wanted FOR UPDATE SKIP LOCKED);
+                ELSE
+                    tried := ARRAY(
+                        SELECT j.segment_id FROM @store@.embedding_jobs AS j
+                        WHERE j.model_id = NEW.model_id AND j.collection = NEW.collection
+                          AND j.status IN ('pending', 'fail', 'missing_audio') AND j.crashes = 0 AND j.next_attempt_at <= now()
+                          AND j.segment_id IN (SELECT s.id FROM @store@.segments AS s
+                                               WHERE s.run_id = ANY (NEW.runs) AND s.collection = NEW.collection)
+                        ORDER BY j.segment_id LIMIT wanted FOR UPDATE SKIP LOCKED);
+                END IF;
+                ids := (@store@.lock_free_segments(tried, NEW.collection, NEW.model_id))[1 : NEW.max_segments];
+                EXIT WHEN ids <> '{}' OR cardinality(tried) < wanted;
+                wanted := least(wanted * 2, 2000000000);
+            END LOOP;
         END IF;
         IF ids = '{}' THEN
             PERFORM @extension@.speaker_leave_backfill();
@@ -199,7 +252,7 @@ BEGIN
         END IF;
     END CASE;
 
-    IF ids <> '{}' THEN
+    IF NEW.step = 'backfill' AND ids <> '{}' THEN
         UPDATE @store@.embedding_jobs AS j
         SET status_before = j.status, status = 'running', lease = NEW.lease
         WHERE j.segment_id = ANY (ids) AND j.model_id = NEW.model_id AND j.collection = NEW.collection;
@@ -216,12 +269,11 @@ CREATE OR REPLACE TRIGGER claim_made AFTER INSERT ON @store@.embedding_claims
 -- Recording -----------------------------------------------------------------------------------------------------------------
 
 -- Outcomes, in the order of the segments. What was made from audio or bounds that have changed meanwhile is dropped, and what
--- is no longer this session's too. Who holds rows of jobs already must not wait for segments: what somebody is changing then
--- stays due.
+-- is no longer this session's too. What somebody is changing stays due.
 CREATE OR REPLACE FUNCTION @store@.outcomes_said() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    ids CONSTANT bigint[] := ARRAY(SELECT o.segment_id FROM unnest(NEW.outcomes) AS o WHERE o.segment_id = ANY (OLD.claimed));
+    ids bigint[] := ARRAY(SELECT o.segment_id FROM unnest(NEW.outcomes) AS o WHERE o.segment_id = ANY (OLD.claimed));
     recording_ids bigint[] := ARRAY(
         SELECT DISTINCT s.recording_id FROM @store@.segment_sources AS s
         WHERE s.segment_id = ANY (ids) AND s.collection = NEW.collection);
@@ -235,23 +287,18 @@ BEGIN
     IF EXISTS (SELECT FROM unnest(NEW.outcomes) AS o WHERE o.status IN ('success', 'fail', 'rejected', 'missing_audio') IS NOT TRUE) THEN
         PERFORM @store@.raise_error('invalid_argument', 'an outcome is neither success nor fail, rejected or missing_audio');
     END IF;
-    IF NEW.step = 'backfill' THEN
-        PERFORM FROM @store@.recordings AS r
-        WHERE r.id = ANY (recording_ids) AND r.collection = NEW.collection ORDER BY r.id FOR SHARE;
-        PERFORM FROM @store@.segments AS s
-        WHERE s.id = ANY (ids) AND s.collection = NEW.collection ORDER BY s.id FOR NO KEY UPDATE;
-        PERFORM FROM @store@.embedding_jobs AS j
-        WHERE j.segment_id = ANY (ids) AND j.model_id = NEW.model_id AND j.collection = NEW.collection
-        ORDER BY j.segment_id FOR NO KEY UPDATE;
-        locked := ids;
-    ELSE
+    -- Whoever changes the audio locks the segments after it, and then sees what was recorded meanwhile. Only in other isolations
+    -- than read committed, which a backfill never has, audio that changed after the snapshot must be an error here.
+    IF NEW.step = 'embed' THEN
         recording_ids := ARRAY(
             SELECT r.id FROM @store@.recordings AS r
             WHERE r.id = ANY (recording_ids) AND r.collection = NEW.collection ORDER BY r.id FOR SHARE SKIP LOCKED);
-        locked := ARRAY(
-            SELECT s.id FROM @store@.segments AS s
-            WHERE s.id = ANY (ids) AND s.collection = NEW.collection ORDER BY s.id FOR NO KEY UPDATE SKIP LOCKED);
     END IF;
+    ids := ARRAY(
+        SELECT j.segment_id FROM @store@.embedding_jobs AS j
+        WHERE j.segment_id = ANY (ids) AND j.model_id = NEW.model_id AND j.collection = NEW.collection
+        ORDER BY j.segment_id FOR UPDATE SKIP LOCKED);
+    locked := @store@.lock_free_segments(ids, NEW.collection, NEW.model_id);
 
     -- A new statement: it sees what those changed that the locks waited for.
     SELECT array_agg(o ORDER BY o.segment_id) INTO NEW.outcomes
@@ -260,7 +307,8 @@ BEGIN
     JOIN @store@.embedding_jobs AS j
       ON j.segment_id = o.segment_id AND j.model_id = NEW.model_id AND j.collection = NEW.collection
     WHERE o.segment_id = ANY (locked) AND s.recording_id = ANY (recording_ids)
-      AND j.status = 'running' AND j.lease = NEW.lease
+      AND CASE NEW.step WHEN 'embed' THEN j.status IN ('pending', 'fail', 'missing_audio')
+                        ELSE j.status = 'running' AND j.lease = NEW.lease END
       AND (o.source_hash IS NULL OR o.source_hash = s.source_hash);
 
     -- Its trigger makes the job a success.
@@ -296,13 +344,15 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM @store@.check_table(TG_RELID, 'embedding_claims');
     -- Those of sessions that vanished are recovered, by the step of that name.
-    IF OLD.step IN ('backfill', 'embed') AND OLD.claimed <> '{}' THEN
+    IF OLD.step = 'backfill' AND OLD.claimed <> '{}' THEN
         IF OLD.pid = pg_backend_pid() THEN
             PERFORM @store@.give_back(OLD.collection, OLD.lease, false);
         ELSIF EXISTS (SELECT FROM @store@.embedding_jobs AS j
                       WHERE j.collection = OLD.collection AND j.status = 'running' AND j.lease = OLD.lease) THEN
             PERFORM @store@.raise_error('claim_of_others', format('claim %s is of another session', OLD.lease));
         END IF;
+    ELSIF OLD.step = 'embed' THEN
+        PERFORM @extension@.speaker_leave_embedding(TG_RELID);
     END IF;
     RETURN NULL;
 END

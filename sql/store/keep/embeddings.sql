@@ -28,13 +28,21 @@ DECLARE
 BEGIN
     PERFORM @store@.check_table(TG_RELID, 'embeddings');
     -- Planned anew each time: a plan made for one row serves thousands badly.
-    IF TG_OP <> 'INSERT' THEN
+    -- Vectors that were there are locked now, and so their segments must not be waited for: whoever changes a label or deletes a
+    -- segment has that one, and waits for its vector. In read committed that is enough. In other isolations a label that came after
+    -- the snapshot cannot be seen, but is an error here.
+    IF TG_OP <> 'INSERT' AND current_setting('transaction_isolation') <> 'read committed' THEN
         EXECUTE format(
             'SELECT count(*) FROM (SELECT FROM @store@.segments AS s
                                    WHERE (s.id, s.collection) IN (SELECT c.segment_id, c.collection FROM (%s) AS c)
-                                   ORDER BY s.id FOR NO KEY UPDATE) AS locked', changed);
+                                   ORDER BY s.id FOR SHARE SKIP LOCKED) AS locked', changed);
     END IF;
     IF TG_OP = 'DELETE' THEN
+        EXECUTE
+            'SELECT count(*) FROM (SELECT FROM @store@.embedding_jobs AS j
+                                   WHERE (j.segment_id, j.model_id, j.collection) IN (
+                                       SELECT r.segment_id, r.model_id, r.collection FROM removed AS r)
+                                   ORDER BY j.segment_id, j.model_id FOR NO KEY UPDATE) AS locked';
         -- Of segments that are deleted themselves nothing is left to do.
         EXECUTE
             'UPDATE @store@.embedding_jobs AS j

@@ -97,6 +97,29 @@ BEGIN
                 array_agg(o.speaker_id) || array_agg(n.speaker_id)
          FROM after AS n JOIN before AS o ON (o.id, o.collection) = (n.id, n.collection)'
         INTO relabelled, moved, homes, people;
+    -- No vector comes while the segment is locked; one that is there must stay as it is. Those who write vectors do not wait for
+    -- segments, so that is for these locks to say.
+    IF relabelled OR moved IS NOT NULL THEN
+        EXECUTE format(
+            'SELECT count(*) FROM (SELECT FROM @store@.embeddings AS e
+                                   WHERE (e.segment_id, e.collection) IN (
+                                       SELECT n.id, n.collection FROM after AS n
+                                       JOIN before AS o ON (o.id, o.collection) = (n.id, n.collection)
+                                       WHERE o.speaker_id IS DISTINCT FROM n.speaker_id
+                                          OR o.start_time <> n.start_time OR o.end_time <> n.end_time)
+                                   ORDER BY e.segment_id, e.model_id FOR %s) AS locked',
+            CASE WHEN moved IS NULL THEN 'SHARE' ELSE 'UPDATE' END);
+    END IF;
+    IF relabelled AND current_setting('transaction_isolation') <> 'read committed' THEN
+        -- A vector that came after the snapshot cannot be seen. Its job can, and is an error here.
+        EXECUTE
+            'SELECT count(*) FROM (SELECT FROM @store@.embedding_jobs AS j
+                                   WHERE (j.segment_id, j.collection) IN (
+                                       SELECT n.id, n.collection FROM after AS n
+                                       JOIN before AS o ON (o.id, o.collection) = (n.id, n.collection)
+                                       WHERE o.speaker_id IS DISTINCT FROM n.speaker_id)
+                                   ORDER BY j.segment_id, j.model_id FOR SHARE SKIP LOCKED) AS locked';
+    END IF;
     IF moved IS NOT NULL THEN
         PERFORM FROM @store@.embedding_jobs AS j
         WHERE j.segment_id = ANY (moved) AND j.collection = ANY (homes)
@@ -119,6 +142,8 @@ BEGIN
              LEFT JOIN @store@.speakers AS p ON (p.id, p.collection) = (n.speaker_id, n.collection)
              LEFT JOIN @store@.speakers AS q ON (q.id, q.collection) = (o.speaker_id, o.collection)
              WHERE o.speaker_id IS DISTINCT FROM n.speaker_id
+               -- Who is deleted cannot be named any more; speakers_deleted() could.
+               AND (o.speaker_id IS NULL OR q.id IS NOT NULL)
              ORDER BY n.id';
         EXECUTE
             'SELECT array_agg((d.speaker_id, d.collection, d.model_id, d.n, d.sum)::@store@.centroid_delta)
@@ -159,7 +184,20 @@ BEGIN
     IF TG_RELID <> '@store@.segments'::regclass THEN
         PERFORM @store@.check_table(TG_RELID, 'segments');
     END IF;
+    IF EXISTS (SELECT FROM @store@.cluster_members AS m WHERE m.segment_id = OLD.id AND m.collection = OLD.collection) THEN
+        EXECUTE
+            'SELECT count(*) FROM (SELECT FROM @store@.cluster_members AS m
+                                   WHERE (m.segment_id, m.collection) IN (SELECT g.id, g.collection FROM gone AS g)
+                                   ORDER BY m.segment_id, m.clustering_id FOR UPDATE) AS locked';
+        EXECUTE
+            'DELETE FROM @store@.cluster_members AS m USING gone AS g
+             WHERE m.segment_id = g.id AND m.collection = g.collection';
+    END IF;
     IF EXISTS (SELECT FROM @store@.embedding_jobs AS j WHERE j.segment_id = OLD.id AND j.collection = OLD.collection) THEN
+        EXECUTE
+            'SELECT count(*) FROM (SELECT FROM @store@.embeddings AS e
+                                   WHERE (e.segment_id, e.collection) IN (SELECT g.id, g.collection FROM gone AS g)
+                                   ORDER BY e.segment_id, e.model_id FOR UPDATE) AS locked';
         EXECUTE
             'SELECT count(*) FROM (SELECT FROM @store@.embedding_jobs AS j
                                    WHERE (j.segment_id, j.collection) IN (SELECT g.id, g.collection FROM gone AS g)
@@ -204,18 +242,35 @@ CREATE OR REPLACE TRIGGER labels_deleted AFTER DELETE ON @store@.segments
 
 -- A speaker that is deleted leaves its segments unknown ------------------------------------------------------------------------
 
-CREATE OR REPLACE FUNCTION @store@.speaker_deleted() RETURNS trigger
+-- All of a statement at once, as above. The history is written here, which still knows the names.
+CREATE OR REPLACE FUNCTION @store@.speakers_deleted() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    at CONSTANT timestamptz := clock_timestamp();
 BEGIN
-    PERFORM @store@.check_table(TG_RELID, 'speakers');
-    PERFORM FROM @store@.segments AS s
-    WHERE s.speaker_id = OLD.id AND s.collection = OLD.collection ORDER BY s.id FOR NO KEY UPDATE;
-    UPDATE @store@.segments AS s
-    SET speaker_id = NULL, label_source = 'deletion', label_score = NULL, label_model_id = NULL, label_clustering_id = NULL,
-        labelled_at = clock_timestamp()
-    WHERE s.speaker_id = OLD.id AND s.collection = OLD.collection;
-    RETURN OLD;
+    IF TG_RELID <> '@store@.speakers'::regclass THEN
+        PERFORM @store@.check_table(TG_RELID, 'speakers');
+    END IF;
+    IF EXISTS (SELECT FROM @store@.segments AS s WHERE s.speaker_id = OLD.id AND s.collection = OLD.collection) THEN
+        EXECUTE
+            'SELECT count(*) FROM (SELECT FROM @store@.segments AS s
+                                   WHERE (s.speaker_id, s.collection) IN (SELECT g.id, g.collection FROM gone AS g)
+                                   ORDER BY s.id FOR NO KEY UPDATE) AS locked';
+        EXECUTE
+            'INSERT INTO @store@.assignments
+                 (collection, segment_id, previous_speaker_id, previous_speaker, source, assigned_by, assigned_role, assigned_at)
+             SELECT g.collection, s.id, g.id, g.name, ''deletion'', session_user, nullif(current_setting(''role''), ''none''), $1
+             FROM gone AS g JOIN @store@.segments AS s ON s.speaker_id = g.id AND s.collection = g.collection
+             ORDER BY s.id' USING at;
+        EXECUTE
+            'UPDATE @store@.segments AS s
+             SET speaker_id = NULL, label_source = ''deletion'', label_score = NULL, label_model_id = NULL,
+                 label_clustering_id = NULL, labelled_at = $1
+             FROM gone AS g WHERE s.speaker_id = g.id AND s.collection = g.collection' USING at;
+    END IF;
+    DELETE FROM @store@.speaker_centroids AS c WHERE c.speaker_id = OLD.id AND c.collection = OLD.collection;
+    RETURN NULL;
 END
 $$;
-CREATE OR REPLACE TRIGGER speaker_deleted BEFORE DELETE ON @store@.speakers
-    FOR EACH ROW EXECUTE FUNCTION @store@.speaker_deleted();
+CREATE OR REPLACE TRIGGER "A_speakers_deleted" AFTER DELETE ON @store@.speakers
+    REFERENCING OLD TABLE AS gone FOR EACH ROW EXECUTE FUNCTION @store@.speakers_deleted();

@@ -16,7 +16,7 @@ JOIN @store@.recordings AS r ON r.id = u.recording_id AND r.collection = u.colle
 COMMENT ON VIEW @store@.segment_sources IS 'For each segment what an embedding of it is made from, as a hash of the audio and the bounds (NULL where there never was audio), and whether the audio is there.';
 
 -- Of these segments, which their caller has locked or nobody else can see: those whose source is another than that of their
--- outcome. Jobs before embeddings (LOCKS.md).
+-- outcome. Vectors before jobs (LOCKS.md).
 CREATE OR REPLACE FUNCTION @store@.forget_stale(ids bigint[], homes text[]) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -26,6 +26,8 @@ BEGIN
     PERFORM FROM @store@.segments AS s
     WHERE s.id = ANY (ids) AND s.collection = ANY (homes) ORDER BY s.id FOR NO KEY UPDATE;
     -- Locked first, in order: an UPDATE would lock in the order of its plan.
+    PERFORM FROM @store@.embeddings AS e
+    WHERE e.segment_id = ANY (ids) AND e.collection = ANY (homes) ORDER BY e.segment_id, e.model_id FOR UPDATE;
     PERFORM FROM @store@.embedding_jobs AS j
     WHERE j.segment_id = ANY (ids) AND j.collection = ANY (homes) ORDER BY j.segment_id, j.model_id FOR NO KEY UPDATE;
     WITH forgotten AS (

@@ -7,8 +7,8 @@ CREATE TABLE @store@.speaker_centroids (
     n bigint NOT NULL,
     sum float8[] NOT NULL,
     mean @vector@.vector,
-    PRIMARY KEY (speaker_id, model_id, collection),
-    FOREIGN KEY (speaker_id, collection) REFERENCES @store@.speakers (id, collection) ON DELETE CASCADE
+    -- No foreign key to speakers: a new mean would lock its speaker last, who comes first (LOCKS.md). A trigger deletes it.
+    PRIMARY KEY (speaker_id, model_id, collection)
 ) WITH (fillfactor = 70);
 -- A search reads, through this, only its own collection where there are many. (No index on what a label changes, or the
 -- row could not be updated in place.)

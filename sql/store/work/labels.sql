@@ -50,31 +50,50 @@ BEGIN
         label_clustering_id = assign.clustering_id, labelled_at = clock_timestamp()
     FROM unnest(segment_ids, speaker_ids, scores) AS a (id, speaker_id, score)
     WHERE s.id = a.id AND s.collection = place
-      AND s.speaker_id IS DISTINCT FROM a.speaker_id AND (NOT only_unknown OR s.speaker_id IS NULL);
+      AND s.speaker_id IS DISTINCT FROM a.speaker_id AND (NOT only_unknown OR s.speaker_id IS NULL)
+      -- Who was deleted since somebody looked is nobody.
+      AND (a.speaker_id IS NULL OR EXISTS (
+          SELECT FROM @store@.speakers AS p WHERE p.id = a.speaker_id AND p.collection = place));
     GET DIAGNOSTICS changed = ROW_COUNT;
     RETURN changed;
 END
 $$;
 
--- A run of source enrolment, to hold the vectors of a person, of a recording that no one diarized. end_s NULL: to its end.
+-- The segment of a person's vector, in a run of source enrolment of a recording that no one diarized; NULL where that was
+-- deleted meanwhile. end_s NULL: to its end.
 CREATE OR REPLACE FUNCTION @store@.enrolment_segment(home text, external_id text, start_s float8, end_s float8)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
+    stored record;
     run bigint;
     answer bigint;
-    length_s float8;
 BEGIN
-    SELECT r.duration_s INTO length_s FROM @store@.recordings AS r
-    WHERE r.collection = home AND r.external_id = enrolment_segment.external_id;
+    -- Who comes second waits here, and then finds what the first has made.
+    SELECT r.id, r.duration_s INTO stored FROM @store@.recordings AS r
+    WHERE r.collection = home AND r.external_id = enrolment_segment.external_id FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
     INSERT INTO @store@.runs AS u (collection, recording_id, segment_source, content_hash)
-    SELECT r.collection, r.id, 'enrolment', sha256(convert_to(r.external_id, 'UTF8'))
-    FROM @store@.recordings AS r
-    WHERE r.collection = home AND r.external_id = enrolment_segment.external_id
+    VALUES (home, stored.id, 'enrolment', sha256(convert_to(enrolment_segment.external_id, 'UTF8')))
+    ON CONFLICT (recording_id, segment_source, content_hash, collection) DO NOTHING
     RETURNING u.id INTO run;
-    INSERT INTO @store@.segments AS s (collection, run_id, external_id, source_index, start_time, end_time)
-    VALUES (home, run, '0', 0, start_s, coalesce(end_s, length_s)) RETURNING s.id INTO answer;
+    IF run IS NULL THEN
+        SELECT u.id, s.id INTO run, answer
+        FROM @store@.runs AS u
+        LEFT JOIN @store@.segments AS s ON s.run_id = u.id AND s.collection = u.collection AND s.external_id = '0'
+        WHERE u.recording_id = stored.id AND u.segment_source = 'enrolment' AND u.collection = home;
+        IF run IS NULL THEN
+            RETURN NULL;
+        END IF;
+        PERFORM FROM @store@.segments AS s WHERE s.id = answer AND s.collection = home FOR KEY SHARE;
+    END IF;
+    IF NOT FOUND OR answer IS NULL THEN
+        INSERT INTO @store@.segments AS s (collection, run_id, external_id, source_index, start_time, end_time)
+        VALUES (home, run, '0', 0, start_s, coalesce(end_s, stored.duration_s)) RETURNING s.id INTO answer;
+    END IF;
     RETURN answer;
 END
 $$;
