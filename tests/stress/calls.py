@@ -113,7 +113,8 @@ def retry_embeddings(s):
 
 @call(6, UNIQUE, FOREIGN_KEY)
 def insert_embeddings(s):
-    due = s.several("embedding_jobs", "segment_id", 3, "status <> 'success'")
+    # In order, as everything of several rows (LOCKS.md).
+    due = sorted(s.several("embedding_jobs", "segment_id", 3, "status <> 'success'"))
     s.run("INSERT INTO {0}.embeddings (segment_id, model_id, embedding) SELECT unnest(%s::bigint[]), 1, %s", due, vector(s.rng))
 
 
