@@ -253,6 +253,10 @@ catalogue! {
         "How a segment was labelled would change while its speaker stays",
         "speaker.assignments has what was decided, when and by whom.",
         "Say who speaks and how that was found in one UPDATE; unlabel_segment() takes a label back.";
+    CHANGED_TOGETHER: "changed_together", ERRCODE_FEATURE_NOT_SUPPORTED, PERMANENT,
+        "One statement changes a segment and its vector, so that neither change sees what the other has replaced",
+        "A WITH that changes one of the two, in a statement that changes the other.",
+        "Change them in two statements, in one transaction if need be.";
     ROW_HIDDEN: "row_hidden", ERRCODE_INSUFFICIENT_PRIVILEGE, PASSING,
         "A row that a policy hides, or that a trigger swallowed as it was written",
         "The policies and the triggers of the table: \\d in psql.",

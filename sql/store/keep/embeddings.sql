@@ -24,6 +24,7 @@ DECLARE
         ELSE 'SELECT segment_id, collection, model_id, embedding, 1 AS weight FROM added
               UNION ALL SELECT segment_id, collection, model_id, embedding, -1 FROM removed'
     END;
+    mixed bigint;
     deltas @store@.centroid_delta[];
 BEGIN
     PERFORM @store@.check_table(TG_RELID, 'embeddings');
@@ -54,11 +55,21 @@ BEGIN
                AND j.status <> ''pending''';
     ELSE
         EXECUTE
+            'SELECT min(a.segment_id) FROM added AS a
+             WHERE NOT EXISTS (SELECT FROM @store@.segments AS s WHERE (s.id, s.collection) = (a.segment_id, a.collection))'
+            INTO mixed;
+        IF mixed IS NOT NULL THEN
+            PERFORM @store@.raise_error('changed_together', format('segment %s is deleted in the statement that changes its vector', mixed));
+        END IF;
+        EXECUTE
             'INSERT INTO @store@.embedding_jobs AS j
                  (segment_id, collection, model_id, status, attempts, next_attempt_at, source_hash, processed_at)
              SELECT a.segment_id, a.collection, a.model_id, ''success'', 1, NULL, s.source_hash, clock_timestamp()
              FROM added AS a
              JOIN @store@.segment_sources AS s ON (s.segment_id, s.collection) = (a.segment_id, a.collection)
+             -- Other bounds or audio in the same statement have taken it away again.
+             JOIN @store@.embeddings AS e
+               ON (e.segment_id, e.model_id, e.collection) = (a.segment_id, a.model_id, a.collection)
              ORDER BY a.segment_id, a.model_id
              ON CONFLICT (segment_id, model_id, collection) DO UPDATE
              SET status = ''success'', status_before = NULL, error_code = NULL, error = NULL, attempts = j.attempts + 1,

@@ -83,6 +83,7 @@ CREATE OR REPLACE FUNCTION @store@.segments_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     relabelled boolean;
+    mixed bigint;
     moved bigint[];
     homes text[];
     people bigint[];
@@ -97,6 +98,27 @@ BEGIN
                 array_agg(o.speaker_id) || array_agg(n.speaker_id)
          FROM after AS n JOIN before AS o ON (o.id, o.collection) = (n.id, n.collection)'
         INTO relabelled, moved, homes, people;
+    IF relabelled THEN
+        -- A vector that the same statement has written, or made stale, or taken away, is counted for the one speaker or the
+        -- other, and nobody knows any more for which.
+        EXECUTE
+            'SELECT min(n.id)
+             FROM after AS n
+             JOIN before AS o ON (o.id, o.collection) = (n.id, n.collection)
+             LEFT JOIN @store@.segments AS s ON (s.id, s.collection) = (n.id, n.collection)
+             LEFT JOIN @store@.embedding_jobs AS j ON (j.segment_id, j.collection) = (n.id, n.collection)
+             LEFT JOIN @store@.embeddings AS e ON (e.segment_id, e.collection) = (n.id, n.collection)
+             WHERE o.speaker_id IS DISTINCT FROM n.speaker_id
+               AND (s.id IS NULL
+                    -- In this transaction, and not before the segment.
+                    OR e.xmin = s.xmin AND e.cmin::text::bigint >= s.cmin::text::bigint
+                    OR j.xmin = s.xmin AND j.cmin::text::bigint >= s.cmin::text::bigint
+                    OR j.status = ''success'' AND e.segment_id IS NULL)'
+            INTO mixed;
+        IF mixed IS NOT NULL THEN
+            PERFORM @store@.raise_error('changed_together', format('the label of segment %s and its vector change in one statement', mixed));
+        END IF;
+    END IF;
     -- No vector comes while the segment is locked; one that is there must stay as it is. Those who write vectors do not wait for
     -- segments, so that is for these locks to say.
     IF relabelled OR moved IS NOT NULL THEN
@@ -135,15 +157,20 @@ BEGIN
             'INSERT INTO @store@.assignments
                  (collection, segment_id, speaker_id, speaker, previous_speaker_id, previous_speaker, source, score,
                   model_id, clustering_id, assigned_by, assigned_role, assigned_at)
-             SELECT n.collection, n.id, n.speaker_id, p.name, o.speaker_id, q.name, n.label_source, n.label_score,
+             SELECT n.collection, n.id, n.speaker_id, p.name, o.speaker_id, coalesce(q.name, t.speaker), n.label_source, n.label_score,
                     n.label_model_id, n.label_clustering_id, session_user, nullif(current_setting(''role''), ''none''), n.labelled_at
              FROM after AS n
              JOIN before AS o ON (o.id, o.collection) = (n.id, n.collection)
              LEFT JOIN @store@.speakers AS p ON (p.id, p.collection) = (n.speaker_id, n.collection)
              LEFT JOIN @store@.speakers AS q ON (q.id, q.collection) = (o.speaker_id, o.collection)
+             -- Who was deleted has a name in the history only.
+             LEFT JOIN LATERAL (SELECT a.speaker_id, a.speaker, a.previous_speaker_id FROM @store@.assignments AS a
+                                WHERE o.speaker_id IS NOT NULL AND q.id IS NULL
+                                  AND a.segment_id = n.id AND a.collection = n.collection
+                                ORDER BY a.id DESC LIMIT 1) AS t ON true
              WHERE o.speaker_id IS DISTINCT FROM n.speaker_id
-               -- Who is deleted cannot be named any more; speakers_deleted() could.
-               AND (o.speaker_id IS NULL OR q.id IS NOT NULL)
+               -- What speakers_deleted() does it has told already.
+               AND (n.speaker_id IS NULL AND t.speaker_id IS NULL AND t.previous_speaker_id = o.speaker_id) IS NOT TRUE
              ORDER BY n.id';
         EXECUTE
             'SELECT array_agg((d.speaker_id, d.collection, d.model_id, d.n, d.sum)::@store@.centroid_delta)
@@ -179,6 +206,7 @@ CREATE OR REPLACE TRIGGER segments_changed AFTER UPDATE ON @store@.segments
 CREATE OR REPLACE FUNCTION @store@.segments_deleted() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    mixed bigint;
     deltas @store@.centroid_delta[];
 BEGIN
     IF TG_RELID <> '@store@.segments'::regclass THEN
@@ -202,6 +230,18 @@ BEGIN
             'SELECT count(*) FROM (SELECT FROM @store@.embedding_jobs AS j
                                    WHERE (j.segment_id, j.collection) IN (SELECT g.id, g.collection FROM gone AS g)
                                    ORDER BY j.segment_id, j.model_id FOR UPDATE) AS locked';
+        -- A vector that the same statement has taken away cannot be taken out of the mean any more.
+        EXECUTE
+            'SELECT min(j.segment_id)
+             FROM gone AS g
+             JOIN @store@.embedding_jobs AS j ON j.segment_id = g.id AND j.collection = g.collection AND j.status = ''success''
+             LEFT JOIN @store@.embeddings AS e
+               ON (e.segment_id, e.model_id, e.collection) = (j.segment_id, j.model_id, j.collection)
+             WHERE g.speaker_id IS NOT NULL AND e.segment_id IS NULL'
+            INTO mixed;
+        IF mixed IS NOT NULL THEN
+            PERFORM @store@.raise_error('changed_together', format('segment %s and its vector are deleted in one statement', mixed));
+        END IF;
         EXECUTE
             'DELETE FROM @store@.embedding_jobs AS j USING gone AS g
              WHERE j.segment_id = g.id AND j.collection = g.collection';
@@ -231,8 +271,15 @@ BEGIN
     PERFORM @store@.check_table(TG_RELID, 'segments');
     INSERT INTO @store@.assignments
         (collection, segment_id, previous_speaker_id, previous_speaker, source, assigned_by, assigned_role, assigned_at)
-    SELECT g.collection, g.id, g.speaker_id, p.name, 'deletion', session_user, nullif(current_setting('role'), 'none'), clock_timestamp()
-    FROM gone AS g JOIN @store@.speakers AS p ON p.id = g.speaker_id AND p.collection = g.collection
+    SELECT g.collection, g.id, g.speaker_id, coalesce(p.name, t.speaker), 'deletion', session_user,
+           nullif(current_setting('role'), 'none'), clock_timestamp()
+    FROM gone AS g
+    LEFT JOIN @store@.speakers AS p ON p.id = g.speaker_id AND p.collection = g.collection
+    -- A speaker who is deleted by the same statement has a name in the history only.
+    LEFT JOIN LATERAL (SELECT a.speaker FROM @store@.assignments AS a
+                       WHERE p.id IS NULL AND a.segment_id = g.id AND a.collection = g.collection AND a.speaker_id = g.speaker_id
+                       ORDER BY a.id DESC LIMIT 1) AS t ON true
+    WHERE g.speaker_id IS NOT NULL
     ORDER BY g.id;
     RETURN NULL;
 END
