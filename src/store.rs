@@ -100,6 +100,8 @@ fn run_as(role: pg_sys::Oid, statements: &str) -> Result<(), Report> {
         if !pg_sys::has_privs_of_role(user, role) {
             return Err(SqlError::StoreOfOthers.into());
         }
+        // SPI would ask for a transaction's id first, and a standby's answer to that is an internal error.
+        pg_sys::PreventCommandDuringRecovery(c"changes of a store".as_ptr());
         pg_sys::SetUserIdAndSecContext(role, context | RESTRICTED as i32);
         pg_sys::NewGUCNestLevel()
     };

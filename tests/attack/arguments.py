@@ -82,7 +82,7 @@ SELECT p.oid::regprocedure::text, p.proname, p.prokind,
        ARRAY(SELECT (ARRAY[a.name, format_type(a.type, NULL), (a.place > p.pronargs - p.pronargdefaults)::text])
              FROM unnest(p.proargnames[1:p.pronargs], p.proargtypes::oid[]) WITH ORDINALITY AS a (name, type, place)) AS arguments,
        obj_description(p.oid, 'pg_proc') IS NOT NULL AS public,
-       has_function_privilege('attack_writer', p.oid, 'EXECUTE') AS callable, p.provolatile = 'v' AS volatile
+       p.oid IN (SELECT c.routine FROM speaker.callable() AS c (routine)) AS callable, p.provolatile = 'v' AS volatile
 FROM pg_proc AS p
 WHERE p.pronamespace = 'speaker'::regnamespace AND p.prorettype <> 'trigger'::regtype AND p.proowner = (
     SELECT n.nspowner FROM pg_namespace AS n WHERE n.oid = p.pronamespace)
@@ -116,7 +116,7 @@ class Function(NamedTuple):
 
 
 def functions(connection):
-    """Every function of the store but those of triggers."""
+    """Every function of the store but those of triggers; to be asked by its owner. callable: by those who have access."""
     return [Function(*row) for row in connection.execute(FUNCTIONS)]
 
 

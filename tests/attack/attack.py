@@ -18,6 +18,7 @@ from install import install
 from locks import locks
 from shadows import shadows
 from tenants import tenants
+from together import together
 from world import MARK, World
 
 ENOUGH = 100
@@ -29,6 +30,7 @@ def attack(world, attempts, folder):
         victim = world.fill(database, "victim", MARK)
         catalogue(attempts, world, database)
         history(attempts, world, database, victim)
+        together(attempts, world, database, owner, victim)
         escalation(attempts, world, database, owner, victim)
         shadows(attempts, world, database, owner, victim)
         locks(attempts, world, database, owner, victim)

@@ -30,9 +30,9 @@ def extension_functions(connection):
         "WHERE e.extname = 'pg_speaker' AND p.prokind = 'f' AND 'internal'::regtype <> ALL (p.proargtypes::oid[]) ORDER BY 1").fetchall()
 
 
-def by_hand(attempts, connection, who, victim):
+def by_hand(attempts, connection, who, every, victim):
     """Functions of the store that are not for this role, and triggers for nobody."""
-    for function in functions(connection):
+    for function in every:
         if function.kind != "p" and (who == "stranger" or not function.callable):
             attempts.escalate(connection, who, function.signature, call(function, victim))
     for (name,) in triggers(connection):
@@ -156,10 +156,12 @@ def settings_before_the_library(attempts, world, database, who):
 
 
 def escalation(attempts, world, database, owner, victim):
+    with world.connect(database, owner) as connection:
+        every = functions(connection)
     for who in OTHERS:
         with world.connect(database, who) as connection:
             attempts.listen(connection, who)
-            by_hand(attempts, connection, who, victim)
+            by_hand(attempts, connection, who, every, victim)
             with_own_rights(attempts, connection, who)
             hung_up(attempts, connection, who)
             on_its_tables(attempts, connection, who)

@@ -81,12 +81,13 @@ def beside_the_extension(attempts, world):
             heard(attempts, DBOWNER, "making a store", owner, "SELECT public.create_speaker_store('speaker'::name)")
             owner.execute(f"SELECT speaker.grant_access('{role('writer')}')")
             heard(attempts, DBOWNER, "an upgrade", owner, "SELECT public.upgrade_speaker_store('speaker'::name)")
+            every = functions(owner)
         heard(attempts, DBOWNER, "a superuser's upgrade", admin, "SELECT public.upgrade_speaker_store('speaker'::name)")
         target = world.fill(DATABASE, "writer", MARK)
         for who in ("writer", "owner", "postgres"):
             with world.connect(DATABASE, who) as connection:
                 attempts.listen(connection, DBOWNER)
-                for each in functions(connection):
+                for each in every:
                     begin = "" if each.kind == "p" else "BEGIN; "
                     heard(attempts, DBOWNER, f"{each.signature} of {who}", connection, begin + call(each, target))
                     connection.execute("ROLLBACK")
@@ -101,12 +102,12 @@ def before_the_store(attempts, world):
     with world.connect(database, "postgres", client_min_messages="warning") as admin, world.connect(database, "squatter") as squatter:
         admin.execute("CREATE EXTENSION pg_speaker CASCADE")
         admin.execute(f"GRANT CREATE ON DATABASE {database} TO {role('squatter')}")
-        trap = f"LANGUAGE plpgsql AS $${{}}$$".format(f"BEGIN {loot('squatter')} RETURN NULL; END")
+        trap = f"LANGUAGE plpgsql AS $$BEGIN {loot('squatter')} RETURN NULL; END$$"
         for name, makes in {
             "an empty schema": [], "an open schema": ["GRANT CREATE ON SCHEMA {} TO PUBLIC"],
             "a table": ["CREATE TABLE {}.migrations (number int, name text, library_version text)"],
             "a view": ["CREATE VIEW {}.segment_sources AS SELECT 1"],
-            "a function": ["CREATE FUNCTION {}.raise_error(text, text, text) RETURNS void " + trap],
+            "a function": ["CREATE FUNCTION {}.raise_error(text, text, text) RETURNS text " + trap],
             "a type": ["CREATE TYPE {}.outcome AS (segment_id bigint)"],
             "a domain": ["CREATE DOMAIN {}.text AS text"],
             "a sequence": ["CREATE SEQUENCE {}.recordings_id_seq"],
@@ -126,7 +127,7 @@ def before_the_store(attempts, world):
         # A function with the name of one of the extension's does not become one.
         admin.execute("DROP EXTENSION pg_speaker")
         admin.execute(f"GRANT CREATE ON SCHEMA public TO {role('squatter')}")
-        for statement in ("CREATE FUNCTION public.speaker_raise(text, text, text) RETURNS void " + trap,
+        for statement in ("CREATE FUNCTION public.speaker_raise(text, text, text) RETURNS text " + trap,
                           "CREATE FUNCTION public.speaker_default_model() RETURNS text " + trap,
                           "CREATE TYPE public.vector AS (x int)", "CREATE TYPE public.hdbscan_answer AS (x int)"):
             if make(squatter, statement):

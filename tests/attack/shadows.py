@@ -100,6 +100,7 @@ def shadows(attempts, world, database, owner, victim):
     with world.connect(database, ATTACKER) as connection:
         made = trap(connection, SCHEMA, ATTACKER)
         attempts.check("traps are set", None if made > 150 else f"only {made}")
+    with world.connect(database, owner) as connection:
         every = functions(connection)
     for who in (ATTACKER, "victim", owner):
         session(attempts, world, database, who, victim, every)

@@ -244,12 +244,12 @@ def extension_again(target):
 
 def extension_elsewhere(target):
     with target.admin() as admin:
-        admin.execute("DROP EXTENSION pg_speaker; CREATE SCHEMA voices; GRANT USAGE ON SCHEMA voices TO public")
-        admin.execute("CREATE EXTENSION pg_speaker SCHEMA voices")
+        admin.execute("DROP EXTENSION pg_speaker; CREATE SCHEMA toolbox; GRANT USAGE ON SCHEMA toolbox TO public")
+        admin.execute("CREATE EXTENSION pg_speaker SCHEMA toolbox")
         nothing_works(target)
     with target.owner() as owner:
-        owner.execute("SELECT voices.upgrade_speaker_store(), voices.upgrade_speaker_store('archive')")
-    return target.like(extension="voices"), [(r"\bvoices\b", "public")]
+        owner.execute("SELECT toolbox.upgrade_speaker_store(), toolbox.upgrade_speaker_store('archive')")
+    return target.like(extension="toolbox"), [(r"\btoolbox\b", "public")]
 
 
 def store_renamed(target):
@@ -293,7 +293,12 @@ def work_meanwhile(database):
         app.execute("SELECT label_segment(max(id) - 1, 'Bob') FROM segments WHERE rejected IS NULL")
         app.execute("SELECT enroll_speaker('Live', %s)", [audio("enrol/rms")])
         app.execute("SELECT * FROM cluster_unlabeled(min_cluster_size => 2)")
-        app.execute("UPDATE segments SET end_time = end_time - 0.1 WHERE id = (SELECT min(segment_id) FROM embeddings)")
+        app.execute(
+            """UPDATE segments SET end_time = end_time - 0.1 WHERE id = (
+                   SELECT min(s.id) FROM segments AS s JOIN embeddings AS e ON e.segment_id = s.id
+                   JOIN runs AS u ON u.id = s.run_id JOIN recordings AS r ON r.id = u.recording_id
+                   WHERE r.external_id = 'interview')"""
+        )
         app.execute("CALL backfill_embeddings(recording => 'live')")
         app.execute("SELECT merge_speakers('Faye', 'Bob')")
         app.execute("DELETE FROM speakers WHERE name = 'awb'")

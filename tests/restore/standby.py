@@ -7,7 +7,7 @@ from compare import ANSWERS, COMPUTED
 from source import ARCHIVE, audio, turns
 
 READ_ONLY = "25006"
-# A store with data is no place to restore into, and cannot go: that is said first.
+# A store with data is no place to restore into: that is said first.
 NOT_EMPTY = "55000"
 
 # By the application, then by the owner.
@@ -43,10 +43,10 @@ OWNERS_WRITES = {
     "grant_access": ["SELECT grant_access('pg_monitor')"],
     "create_speaker_store": ["SELECT create_speaker_store('another')"],
     "upgrade_speaker_store": ["SELECT upgrade_speaker_store()"],
+    "downgrade_speaker_store": ["SELECT downgrade_speaker_store()"],
 }
 OWNERS_REFUSED = {
     "begin_restore": ["SELECT begin_restore()"],
-    "downgrade_speaker_store": ["SELECT downgrade_speaker_store()"],
 }
 # What only reads, beside what is compared.
 READS = {

@@ -33,9 +33,13 @@ END
 $$;
 CREATE OR REPLACE TRIGGER label_is_fixed
     BEFORE UPDATE OF label_source, label_score, label_model_id, label_clustering_id, labelled_at ON @store@.segments FOR EACH ROW
+    -- Column by column: two rows compared read otherwise once they are dumped and restored.
     WHEN (OLD.speaker_id IS NOT DISTINCT FROM NEW.speaker_id
-          AND (OLD.label_source, OLD.label_score, OLD.label_model_id, OLD.label_clustering_id, OLD.labelled_at)
-              IS DISTINCT FROM (NEW.label_source, NEW.label_score, NEW.label_model_id, NEW.label_clustering_id, NEW.labelled_at))
+          AND (OLD.label_source IS DISTINCT FROM NEW.label_source
+               OR OLD.label_score IS DISTINCT FROM NEW.label_score
+               OR OLD.label_model_id IS DISTINCT FROM NEW.label_model_id
+               OR OLD.label_clustering_id IS DISTINCT FROM NEW.label_clustering_id
+               OR OLD.labelled_at IS DISTINCT FROM NEW.labelled_at))
     EXECUTE FUNCTION @store@.label_is_fixed();
 
 -- Why it was rejected was said of the old bounds.
