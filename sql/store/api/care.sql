@@ -41,6 +41,9 @@ BEGIN
     JOIN @store@.segment_sources AS s ON s.segment_id = e.segment_id AND s.collection = e.collection
     WHERE NOT EXISTS (SELECT FROM @store@.embedding_jobs AS x
                       WHERE x.segment_id = e.segment_id AND x.model_id = e.model_id AND x.collection = e.collection AND x.status = 'success')
+    -- Sorted, so that all of it is known before the first row is written: a plan that looks into the table for each would read
+    -- what it has written so far, again and again.
+    ORDER BY e.segment_id, e.model_id
     ON CONFLICT (segment_id, model_id, collection) DO UPDATE
     SET status = 'success', status_before = NULL, error_code = NULL, error = NULL, crashes = 0, lease = NULL,
         next_attempt_at = NULL, source_hash = excluded.source_hash, processed_at = excluded.processed_at;
