@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from conftest import INTERVIEW
+from conftest import INTERVIEW, MEETING
 
 
 def assert_centroids_are_exact(database):
@@ -128,3 +128,17 @@ def test_two_sessions_ingest_the_same_recording(database):
     first, second = together(run, run)
     assert first == second
     assert len(first) == 12
+
+
+@pytest.mark.parametrize("isolation", [psycopg.IsolationLevel.REPEATABLE_READ, psycopg.IsolationLevel.SERIALIZABLE])
+def test_a_vector_that_comes_does_not_overlook_other_audio(database, isolation):
+    """The segment is due before and after: only the recording tells that there is other audio than the snapshot shows."""
+    with psycopg.connect(database.as_role, autocommit=True) as other, psycopg.connect(database.as_role) as client:
+        other.execute("SELECT ingest_recording('interview', %s, %s, embed => false)", (INTERVIEW.audio, INTERVIEW.segments))
+        client.isolation_level = isolation
+        [[segment]] = client.execute("SELECT min(id) FROM speaker.segments")
+        other.execute("UPDATE speaker.recordings SET audio = %s", [MEETING.audio])
+        with pytest.raises(psycopg.errors.SerializationFailure):
+            client.execute("INSERT INTO speaker.embeddings (segment_id, model_id, embedding) SELECT %s, 1, array_fill(1, ARRAY[256])::vector", [segment])
+        client.rollback()
+        assert other.execute("SELECT count(*) FROM speaker.embeddings").fetchone() == (0,)

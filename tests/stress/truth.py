@@ -21,7 +21,9 @@ TALLIES = """
     WHERE coalesce(made.n, 0) <> coalesce(kept.n, 0)"""
 # Segments whose state is not what their audio, their bounds and their vector say.
 LEDGER = """
-    SELECT count(*) FROM {0}.segments AS s
+    SELECT s.id, j.status, j.error_code, j.error, j.attempts, j.crashes, j.processed_at, o.has_audio, e.segment_id IS NOT NULL AS has_vector,
+           j.source_hash IS DISTINCT FROM o.source_hash AS is_stale
+    FROM {0}.segments AS s
     JOIN {0}.segment_sources AS o ON o.segment_id = s.id
     LEFT JOIN {0}.embedding_jobs AS j ON j.segment_id = s.id
     LEFT JOIN {0}.embeddings AS e ON e.segment_id = s.id
@@ -82,8 +84,11 @@ def lost(owner, notes, say):
         return {id for (id,) in owner.execute(f"SELECT id FROM {notes.schema}.{table}")}
 
     runs, segments, gone = ids("runs"), ids("segments"), notes.gone
+    wrong = owner.execute(LEDGER.format(notes.schema)).fetchall()
+    for row in wrong[:5]:
+        say(f"LEDGER of {notes.schema}: {row}")
     missing = {
-        "ledger": owner.execute(LEDGER.format(notes.schema)).fetchone()[0],
+        "ledger": len(wrong),
         "history": owner.execute(HISTORY.format(notes.schema)).fetchone()[0],
         "runs": len({run for run, name in notes.runs.items() if name not in gone["names"]} - gone["runs"] - runs),
         "segments": len({s for s, (run, name) in notes.segments.items() if name not in gone["names"] and run not in gone["runs"]}
