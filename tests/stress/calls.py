@@ -182,7 +182,11 @@ def move_segments(s):
     if s.rng.random() < 0.5:
         s.run("UPDATE {0}.segments SET end_time = end_time + 0.1 WHERE id = %s", s.some("segments"))
     else:
-        s.run("UPDATE {0}.segments SET start_time = start_time + 0.1, end_time = end_time + 0.2 WHERE run_id = %s", s.some("runs"))
+        # In order, as everything of several rows (LOCKS.md).
+        s.run("""
+            WITH mine AS (SELECT id FROM {0}.segments WHERE run_id = %s ORDER BY id FOR UPDATE)
+            UPDATE {0}.segments AS t SET start_time = start_time + 0.1, end_time = end_time + 0.2
+            FROM mine WHERE t.id = mine.id""", s.some("runs"))
 
 
 @call(3)
