@@ -139,6 +139,8 @@ def test_a_vector_that_comes_does_not_overlook_other_audio(database, isolation):
         [[segment]] = client.execute("SELECT min(id) FROM speaker.segments")
         other.execute("UPDATE speaker.recordings SET audio = %s", [MEETING.audio])
         with pytest.raises(psycopg.errors.SerializationFailure):
-            client.execute("INSERT INTO speaker.embeddings (segment_id, model_id, embedding) SELECT %s, 1, array_fill(1, ARRAY[256])::vector", [segment])
+            client.execute(
+                "INSERT INTO speaker.embeddings (segment_id, model_id, embedding) VALUES (%s, 1, array_fill(1, ARRAY[256])::vector)", [segment]
+            )
         client.rollback()
         assert other.execute("SELECT count(*) FROM speaker.embeddings").fetchone() == (0,)

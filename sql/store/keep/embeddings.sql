@@ -38,17 +38,6 @@ BEGIN
                                    WHERE (s.id, s.collection) IN (SELECT c.segment_id, c.collection FROM (%s) AS c)
                                    ORDER BY s.id FOR SHARE SKIP LOCKED) AS locked', changed);
     END IF;
-    -- Whoever changes the audio locks the segments after it, and then sees vectors that came meanwhile. Audio that changed after the
-    -- snapshot cannot be seen, but is an error here.
-    IF TG_OP <> 'DELETE' AND current_setting('transaction_isolation') <> 'read committed' THEN
-        EXECUTE
-            'SELECT count(*) FROM (SELECT FROM @store@.recordings AS r
-                                   WHERE (r.id, r.collection) IN (
-                                       SELECT s.recording_id, s.collection FROM added AS a
-                                       JOIN @store@.segment_sources AS s
-                                         ON (s.segment_id, s.collection) = (a.segment_id, a.collection))
-                                   ORDER BY r.id FOR SHARE SKIP LOCKED) AS locked';
-    END IF;
     IF TG_OP = 'DELETE' THEN
         EXECUTE
             'SELECT count(*) FROM (SELECT FROM @store@.embedding_jobs AS j
@@ -65,6 +54,17 @@ BEGIN
              WHERE j.segment_id = r.segment_id AND j.model_id = r.model_id AND j.collection = r.collection
                AND j.status <> ''pending''';
     ELSE
+        -- Whoever changes the audio locks the segments after it, and then sees vectors that came meanwhile. Audio that changed after
+        -- the snapshot cannot be seen, but is an error here.
+        IF current_setting('transaction_isolation') <> 'read committed' THEN
+            EXECUTE
+                'SELECT count(*) FROM (SELECT FROM @store@.recordings AS r
+                                       WHERE (r.id, r.collection) IN (
+                                           SELECT s.recording_id, s.collection FROM added AS a
+                                           JOIN @store@.segment_sources AS s
+                                             ON (s.segment_id, s.collection) = (a.segment_id, a.collection))
+                                       ORDER BY r.id FOR SHARE SKIP LOCKED) AS locked';
+        END IF;
         EXECUTE
             'SELECT min(a.segment_id) FROM added AS a
              WHERE NOT EXISTS (SELECT FROM @store@.segments AS s WHERE (s.id, s.collection) = (a.segment_id, a.collection))'
