@@ -108,6 +108,9 @@ accept: start ## Acceptance figures on real speech (SPEECH_DIR=folder)
 faults: install test-venv ## Work that is killed, interrupted and cancelled (SEED=number)
 	@$(BUILD)/venv-tests/bin/python tests/faults/faults.py tools/server $(PG_INSTALL)/bin $(abspath $(BUILD))/faults
 
+transcripts: $(CMAKE) ## What is read of each tool's segments, beside what is right
+	@cargo test --quiet -p speaker_core --test transcripts every_tools -- --nocapture | grep -v '^$$\|^running\|^test\|^\.'
+
 $(BUILD)/venv-formats/.done: tests/formats/requirements.txt
 	$(fill-venv)
 	chmod +x $(BUILD)/venv-formats/lib/python3*/site-packages/imageio_ffmpeg/binaries/ffmpeg-*
@@ -176,5 +179,5 @@ clean: ## Remove what was built, but not what was fetched
 	-@$(SERVER) stop 2>/dev/null
 	rm -rf $(TARGET) $(BUILD)/pg* $(BUILD)/models
 
-.PHONY: help setup install start stop psql demo check lint-extension test-venv test accept faults attack restore stress \
+.PHONY: help setup install start stop psql demo check lint-extension test-venv test accept faults attack restore stress transcripts \
     formats fuzz-smoke store-sql bench-knn bench-ledger bench-load bench-cluster bench-extract clean

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use speaker_core::audio::{self, AudioError, Mono16k, Span, SpanError};
+use speaker_core::audio::{self, AudioError, Mono16k, Span, SpanError, Stretch};
 use speaker_core::embedding::UnitEmbedding;
 use speaker_core::manifest::Manifest;
 use speaker_onnx::{Embedded, Embedder};
@@ -14,7 +14,7 @@ use crate::model_cache::{self, SharedModel};
 use crate::settings;
 use crate::source::Audio;
 
-/// What became of one span.
+/// What became of one stretch.
 pub type Outcome = Result<Embedded, Report>;
 
 /// An extraction under way.
@@ -22,7 +22,7 @@ pub struct Extraction {
     /// Its own handle: what is begun under one version of a model ends under it.
     model: SharedModel,
     embedder: Embedder,
-    /// Of all spans so far; `None` has no answer yet.
+    /// Of all stretches so far; `None` has no answer yet.
     outcomes: Vec<Option<Outcome>>,
 }
 
@@ -34,16 +34,20 @@ impl Extraction {
         Ok(Self { model, embedder, outcomes: Vec::new() })
     }
 
-    /// Takes a recording. An error of the whole of it is the outcome of every span that it hits; an error of the model
-    /// or an interrupt ends the extraction.
-    pub fn take(&mut self, audio: &Audio, spans: impl Iterator<Item = Result<Span, SpanError>>) -> Result<(), Report> {
+    /// Takes a recording. An error of the whole of it is the outcome of every stretch that it hits; an error of the
+    /// model or an interrupt ends the extraction.
+    pub fn take(
+        &mut self,
+        audio: &Audio,
+        stretches: impl Iterator<Item = Result<Stretch, SpanError>>,
+    ) -> Result<(), Report> {
         let first = self.outcomes.len();
         let mut wanted = Vec::new();
         let mut places = Vec::new();
-        for (place, span) in (first..).zip(spans) {
-            match span {
-                Ok(span) => {
-                    wanted.push(span);
+        for (place, stretch) in (first..).zip(stretches) {
+            match stretch {
+                Ok(stretch) => {
+                    wanted.push(stretch);
                     places.push(place);
                     self.outcomes.push(None);
                 }
@@ -55,7 +59,7 @@ impl Extraction {
         let check = || interrupts.check();
         let Self { model, embedder, outcomes } = self;
         let model = &mut *model.borrow_mut();
-        // Spans that got their samples, or an error instead.
+        // Stretches that got their samples, or an error instead.
         let mut reached = vec![false; places.len()];
         let mut failed = None;
         let decoded = audio.open(&interrupts).and_then(|source| {
@@ -79,7 +83,7 @@ impl Extraction {
                     }
                 }
             };
-            Ok(audio::decode_spans(source, &wanted, &settings::audio_limits(), &check, &mut sink)?)
+            Ok(audio::decode_stretches(source, &wanted, &settings::audio_limits(), &check, &mut sink)?)
         });
         interrupts.rethrow();
         if let Some(error) = failed {
@@ -93,9 +97,9 @@ impl Extraction {
         Ok(())
     }
 
-    /// Takes spans that have no audio: `error` is the outcome of each.
-    pub fn refuse(&mut self, error: &Report, spans: usize) {
-        self.outcomes.extend(std::iter::repeat_n(Some(Err(error.clone())), spans));
+    /// Takes stretches that have no audio: `error` is the outcome of each.
+    pub fn refuse(&mut self, error: &Report, stretches: usize) {
+        self.outcomes.extend(std::iter::repeat_n(Some(Err(error.clone())), stretches));
     }
 
     /// The manifest of its model.
@@ -103,7 +107,7 @@ impl Extraction {
         read(self.model.borrow().manifest())
     }
 
-    /// Runs what waits for a batch, and answers the outcome of each span in the order that they came in.
+    /// Runs what waits for a batch, and answers the outcome of each stretch in the order that they came in.
     pub fn finish(&mut self) -> Result<Vec<Outcome>, Report> {
         let Self { model, embedder, outcomes } = self;
         let interrupts = Interrupts::default();
@@ -130,8 +134,8 @@ impl Extraction {
 /// Embeds one span.
 pub fn embed_one(audio: &Audio, span: Span, model: Option<&str>) -> Result<UnitEmbedding, Report> {
     let mut extraction = Extraction::new(model, None)?;
-    extraction.take(audio, std::iter::once(Ok(span)))?;
-    let [outcome] = <[Outcome; 1]>::try_from(extraction.finish()?).expect("one span has one outcome");
+    extraction.take(audio, std::iter::once(Ok(vec![span])))?;
+    let [outcome] = <[Outcome; 1]>::try_from(extraction.finish()?).expect("one stretch has one outcome");
     Ok(outcome?.embedding)
 }
 

@@ -99,7 +99,7 @@ SELECT attempt($$ INSERT INTO speaker.recordings (external_id, audio, audio_lo) 
 
 -- What a session says of its claim is how an attempt ended, and nothing else.
 INSERT INTO speaker.embedding_claims (model_id, step, segments) VALUES (1, 'embed', '{}') RETURNING lease \gset
-SELECT attempt(format('UPDATE speaker.embedding_claims SET outcomes = ARRAY[(1, NULL, NULL, NULL, %L, NULL, NULL)::speaker.outcome] WHERE lease = %s', 'pending', :lease));
+SELECT attempt(format('UPDATE speaker.embedding_claims SET outcomes = ARRAY[(1, NULL, NULL, NULL, NULL, %L, NULL, NULL)::speaker.outcome] WHERE lease = %s', 'pending', :lease));
 DELETE FROM speaker.embedding_claims WHERE lease = :lease;
 
 -- A file of the server: for those who may read its files, by an absolute path, inside the folder that is set.

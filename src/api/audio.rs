@@ -41,8 +41,13 @@ fn audio_info(
 }
 
 #[pg_extern(stable, parallel_safe, cost = 10000)]
-fn audio_clip(audio: Option<Bytea>, start_s: Option<f64>, end_s: Option<f64>) -> Option<Vec<u8>> {
-    raise(|| audio.map(|audio| clip(&Audio::Bytea(audio), start_s, end_s)).transpose())
+fn audio_clip(
+    audio: Option<Bytea>,
+    start_s: Option<f64>,
+    end_s: Option<f64>,
+    channel: default!(Option<i32>, "NULL"),
+) -> Option<Vec<u8>> {
+    raise(|| audio.map(|audio| clip(&Audio::Bytea(audio), start_s, end_s, channel)).transpose())
 }
 
 /// What a recording's audio is. Audio that cannot be decoded has a hash and nothing else: the ledger tells why.
@@ -99,27 +104,28 @@ fn speaker_recording_clip(
     named_by: Option<&str>,
     start_s: Option<f64>,
     end_s: Option<f64>,
+    channel: Option<i32>,
 ) -> Option<Vec<u8>> {
     raise(|| {
         let audio = Audio::of_recording(audio, audio_lo, audio_path, named_by)
             .ok_or(SqlError::AudioMissing { what: "the recording's audio".to_owned() })?;
-        Ok(Some(clip(&audio, start_s, end_s)?))
+        Ok(Some(clip(&audio, start_s, end_s, channel)?))
     })
 }
 
-fn clip(audio: &Audio, start_s: Option<f64>, end_s: Option<f64>) -> Result<Vec<u8>, Report> {
-    Ok(audio::write_wav(&decode_one(audio, Span::new(start_s, end_s)?)?))
+fn clip(audio: &Audio, start_s: Option<f64>, end_s: Option<f64>, channel: Option<i32>) -> Result<Vec<u8>, Report> {
+    Ok(audio::write_wav(&decode_one(audio, Span::new(start_s, end_s)?.on_channel(channel)?)?))
 }
 
 extension_sql!(
     r#"
 COMMENT ON FUNCTION audio_info(bytea) IS
     'Container, codec, sample rate (Hz), channels and real duration (seconds) of an audio file, found by its content.';
-COMMENT ON FUNCTION audio_clip(bytea, float8, float8) IS
-    'A stretch of a recording as a WAV file (16 kHz, mono, 16 bit). NULL bounds mean its start and its end.';
+COMMENT ON FUNCTION audio_clip(bytea, float8, float8, int) IS
+    'A stretch of a recording as a WAV file (16 kHz, mono, 16 bit), of one channel (from 1) or of the mix of all. NULL bounds mean its start and its end.';
 COMMENT ON FUNCTION speaker_recording_facts(bytea, oid, text, text) IS
     'What a recording''s audio is, in its row, in a large object or in a file of the server that the caller may read, and the role named_by too: its sha256, and what audio_info() says, NULL where it cannot be decoded. No row: no audio.';
-COMMENT ON FUNCTION speaker_recording_clip(bytea, oid, text, text, float8, float8) IS
+COMMENT ON FUNCTION speaker_recording_clip(bytea, oid, text, text, float8, float8, int) IS
     'A stretch of a recording as a WAV file. What is not in the row is read with the rights of the role named_by as well as the caller''s.';
 "#,
     name = "audio_comments",

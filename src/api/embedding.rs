@@ -3,7 +3,7 @@
 use pgrx::fcinfo::pg_getarg;
 use pgrx::prelude::*;
 use pgrx::{Array, Internal};
-use speaker_core::audio::{Span, SpanError};
+use speaker_core::audio::{Span, SpanError, Stretch};
 use speaker_onnx::Embedded;
 
 use crate::aggregate::with_state;
@@ -21,10 +21,11 @@ fn extract_speaker_embedding(
     start_s: default!(Option<f64>, "NULL"),
     end_s: default!(Option<f64>, "NULL"),
     model: default!(Option<&str>, "NULL"),
+    channel: default!(Option<i32>, "NULL"),
 ) -> Option<Vector> {
     raise(|| {
         let Some(audio) = audio else { return Ok(None) };
-        let span = Span::new(start_s, end_s)?;
+        let span = Span::new(start_s, end_s)?.on_channel(channel)?;
         Ok(Some(Vector::new(embed_one(&Audio::Bytea(audio), span, model)?.into_vec())))
     })
 }
@@ -36,6 +37,7 @@ fn extract_speaker_embeddings(
     starts: Option<Array<f64>>,
     ends: Option<Array<f64>>,
     model: default!(Option<&str>, "NULL"),
+    channels: default!(Option<Array<i32>>, "NULL"),
 ) -> TableIterator<
     'static,
     (
@@ -49,10 +51,10 @@ fn extract_speaker_embeddings(
 > {
     raise(|| {
         let Some(audio) = audio else { return Ok(TableIterator::empty()) };
-        let bounds = Bounds::new(starts, ends)?;
+        let bounds = Bounds::new(starts, ends, channels)?;
         let mut extraction = Extraction::new(model, None)?;
         extraction.check_room(bounds.len())?;
-        extraction.take(&Audio::Bytea(audio), bounds.spans())?;
+        extraction.take(&Audio::Bytea(audio), bounds.spans().map(|span| Ok(vec![span?])))?;
         Ok(TableIterator::new((1..).zip(extraction.finish()?).map(|(ordinal, outcome)| {
             let Answer { embedding, speech_s, error_code, error, permanent } = outcome.into();
             (ordinal, embedding, speech_s, error_code, error, permanent)
@@ -74,7 +76,7 @@ struct Extract {
 #[pg_extern(sql = r#"
     CREATE FUNCTION speaker_extract_state(
         state internal, audio bytea, audio_lo oid, audio_path text, named_by text,
-        segment_ids bigint[], starts float8[], ends float8[], model text, sha256 text)
+        segment_ids bigint[], starts float8[], ends float8[], channels int[], model text, sha256 text)
     RETURNS internal LANGUAGE c STABLE PARALLEL RESTRICTED COST 1000000 AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#)]
 fn speaker_extract_state(fcinfo: pg_sys::FunctionCallInfo) -> Internal {
@@ -88,14 +90,15 @@ fn speaker_extract_state(fcinfo: pg_sys::FunctionCallInfo) -> Internal {
         )
     };
     // SAFETY: as above.
-    let (named_by, segment_ids, starts, ends, model, sha256) = unsafe {
+    let (named_by, segment_ids, starts, ends, channels, model, sha256) = unsafe {
         (
             pg_getarg::<&str>(fcinfo, 4),
             pg_getarg::<Array<i64>>(fcinfo, 5),
             pg_getarg::<Array<f64>>(fcinfo, 6),
             pg_getarg::<Array<f64>>(fcinfo, 7),
-            pg_getarg::<&str>(fcinfo, 8),
+            pg_getarg::<Array<i32>>(fcinfo, 8),
             pg_getarg::<&str>(fcinfo, 9),
+            pg_getarg::<&str>(fcinfo, 10),
         )
     };
     let start = || {
@@ -112,21 +115,35 @@ fn speaker_extract_state(fcinfo: pg_sys::FunctionCallInfo) -> Internal {
                     return Err(SqlError::Differs { argument }.into());
                 }
             }
-            let bounds = Bounds::new(starts, ends)?;
+            let bounds = Bounds::new(starts, ends, channels)?;
             let ids = segment_ids.ok_or(SqlError::Null { argument: "segment_ids" })?;
             if ids.len() != bounds.len() {
-                return Err(SqlError::SegmentLengths { segments: ids.len(), starts: bounds.len() }.into());
+                return Err(SqlError::OtherLength { argument: "segment_ids", got: ids.len(), starts: bounds.len() }.into());
             }
             state.extraction.check_room(ids.len())?;
-            for (row, id) in ids.iter().enumerate() {
-                let null = SqlError::NullElement { argument: "segment_ids", position: row + 1 };
-                state.segment_ids.push(id.ok_or(null)?);
+            // Elements of one segment, one after the other, are its pieces.
+            let mut stretches: Vec<Result<Stretch, SpanError>> = Vec::new();
+            let mut last = None;
+            for (row, (id, span)) in ids.iter().zip(bounds.spans()).enumerate() {
+                let id = id.ok_or(SqlError::NullElement { argument: "segment_ids", position: row + 1 })?;
+                match (stretches.last_mut(), span) {
+                    (Some(stretch), span) if last == Some(id) => match (&mut *stretch, span) {
+                        (Ok(pieces), Ok(span)) => pieces.push(span),
+                        (Ok(_), Err(error)) => *stretch = Err(error),
+                        (Err(_), _) => {}
+                    },
+                    (_, span) => {
+                        state.segment_ids.push(id);
+                        stretches.push(span.map(|span| vec![span]));
+                    }
+                }
+                last = Some(id);
             }
             match Audio::of_recording(audio, large_object, path, named_by) {
-                Some(audio) => state.extraction.take(&audio, bounds.spans()),
+                Some(audio) => state.extraction.take(&audio, stretches.into_iter()),
                 None => {
                     let missing = SqlError::AudioMissing { what: "the recording's audio".to_owned() };
-                    state.extraction.refuse(&missing.into(), bounds.len());
+                    state.extraction.refuse(&missing.into(), stretches.len());
                     Ok(())
                 }
             }
@@ -181,20 +198,28 @@ fn speaker_load_model(model: &str, sha256: Option<&str>) {
     });
 }
 
-/// Starts and ends of as many stretches.
+/// Starts, ends and channels of as many spans.
 struct Bounds<'a> {
     starts: Array<'a, f64>,
     ends: Array<'a, f64>,
+    channels: Option<Array<'a, i32>>,
 }
 
 impl<'a> Bounds<'a> {
-    fn new(starts: Option<Array<'a, f64>>, ends: Option<Array<'a, f64>>) -> Result<Self, Report> {
+    fn new(
+        starts: Option<Array<'a, f64>>,
+        ends: Option<Array<'a, f64>>,
+        channels: Option<Array<'a, i32>>,
+    ) -> Result<Self, Report> {
         let starts = starts.ok_or(SqlError::Null { argument: "starts" })?;
         let ends = ends.ok_or(SqlError::Null { argument: "ends" })?;
         if starts.len() != ends.len() {
             return Err(SqlError::Lengths { starts: starts.len(), ends: ends.len() }.into());
         }
-        Ok(Self { starts, ends })
+        if let Some(got) = channels.as_ref().map(Array::len).filter(|got| *got != starts.len()) {
+            return Err(SqlError::OtherLength { argument: "channels", got, starts: starts.len() }.into());
+        }
+        Ok(Self { starts, ends, channels })
     }
 
     fn len(&self) -> usize {
@@ -202,7 +227,11 @@ impl<'a> Bounds<'a> {
     }
 
     fn spans(&self) -> impl Iterator<Item = Result<Span, SpanError>> + '_ {
-        self.starts.iter().zip(self.ends.iter()).map(|(start, end)| Span::new(start, end))
+        let mut channels = self.channels.as_ref().map(Array::iter);
+        self.starts.iter().zip(self.ends.iter()).map(move |(start, end)| {
+            let channel = channels.as_mut().and_then(Iterator::next).flatten();
+            Span::new(start, end)?.on_channel(channel)
+        })
     }
 }
 
@@ -250,20 +279,20 @@ extension_sql!(
     r#"
 CREATE AGGREGATE speaker_extract(
     audio bytea, audio_lo oid, audio_path text, named_by text,
-    segment_ids bigint[], starts float8[], ends float8[], model text, sha256 text
+    segment_ids bigint[], starts float8[], ends float8[], channels int[], model text, sha256 text
 ) (
     SFUNC = speaker_extract_state, STYPE = internal,
     FINALFUNC = speaker_extract_final, FINALFUNC_MODIFY = READ_WRITE, PARALLEL = RESTRICTED
 );
-COMMENT ON AGGREGATE speaker_extract(bytea, oid, text, text, bigint[], float8[], float8[], text, text) IS
-    'Embeddings of segments of many recordings: a row for each recording, decoded once, with one of audio, audio_lo and audio_path, and its segments. What is not in the row is read with the rights of the role named_by as well as the caller''s. With sha256 no other version of the model will do. Not a row: NULL.';
+COMMENT ON AGGREGATE speaker_extract(bytea, oid, text, text, bigint[], float8[], float8[], int[], text, text) IS
+    'Embeddings of segments of many recordings: a row for each recording, decoded once, with one of audio, audio_lo and audio_path, and its segments. A segment that comes several times in a row is made of these pieces. What is not in the row is read with the rights of the role named_by as well as the caller''s. With sha256 no other version of the model will do. Not a row: NULL.';
 
-ALTER FUNCTION extract_speaker_embeddings(bytea, float8[], float8[], text) ROWS 100;
-COMMENT ON FUNCTION extract_speaker_embedding(bytea, float8, float8, text) IS
-    'The voice embedding of a stretch of audio, from start_s to end_s (seconds; NULL means from the start, to the end), L2-normalised. In ORDER BY write (SELECT extract_speaker_embedding(...)), or it is computed for every row.';
-COMMENT ON FUNCTION extract_speaker_embeddings(bytea, float8[], float8[], text) IS
+ALTER FUNCTION extract_speaker_embeddings(bytea, float8[], float8[], text, int[]) ROWS 100;
+COMMENT ON FUNCTION extract_speaker_embedding(bytea, float8, float8, text, int) IS
+    'The voice embedding of a stretch of audio, from start_s to end_s (seconds; NULL means from the start, to the end), L2-normalised; of one channel (from 1), or of the mix of all. In ORDER BY write (SELECT extract_speaker_embedding(...)), or it is computed for every row.';
+COMMENT ON FUNCTION extract_speaker_embeddings(bytea, float8[], float8[], text, int[]) IS
     'Embeddings of many stretches of one recording, which is decoded once: a row per stretch, ordinal from 1, with its embedding or its error. permanent tells whether the same input can ever work.';
-COMMENT ON FUNCTION speaker_extract_state(internal, bytea, oid, text, text, bigint[], float8[], float8[], text, text) IS
+COMMENT ON FUNCTION speaker_extract_state(internal, bytea, oid, text, text, bigint[], float8[], float8[], int[], text, text) IS
     'Part of speaker_extract().';
 COMMENT ON FUNCTION speaker_extract_final(internal) IS 'Part of speaker_extract().';
 COMMENT ON FUNCTION speaker_load_model(text, text) IS

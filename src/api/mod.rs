@@ -7,6 +7,7 @@ pub mod errors;
 pub mod lease;
 pub mod manifest;
 pub mod nearest;
+pub mod overlap;
 pub mod segments;
 pub mod settings;
 pub mod similarity;

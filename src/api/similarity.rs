@@ -27,7 +27,7 @@ fn verify_speakers(
         // Both in one extraction, so under one version of the model, which is also whose threshold is taken.
         let mut extraction = Extraction::new(model, None)?;
         for clip in [a, b] {
-            extraction.take(&Audio::Bytea(clip), std::iter::once(Ok(whole)))?;
+            extraction.take(&Audio::Bytea(clip), std::iter::once(Ok(vec![whole])))?;
         }
         let mut embeddings = extraction.finish()?.into_iter().map(|outcome| Ok(outcome?.embedding));
         let mut next = || embeddings.next().expect("each clip has an outcome");

@@ -125,18 +125,30 @@ catalogue! {
         "The end is not after the start, or nothing of it is inside the recording",
         "The segments as they were passed, and the duration of the recording.",
         "Pass an end that is after the start.";
+    CHANNEL_MISSING: "channel_missing", ERRCODE_INVALID_PARAMETER_VALUE, PERMANENT,
+        "A channel that the audio does not have",
+        "channels of audio_info(), and where the number came from.",
+        "Channels count from 1; NULL means the mix of all of them.";
+    OVERLAPPED: "overlapped", ERRCODE_DATA_EXCEPTION, PERMANENT,
+        "A segment in which others speak as well, with too little of its own speaker alone",
+        "The turns of the same run at that time; overlapped_s of other segments' embeddings says how much they lost.",
+        "Label it by hand; after other turns of the run changed, retry_embeddings('overlapped') tries again.";
+    SEGMENTS_DIFFER: "segments_differ", ERRCODE_UNIQUE_VIOLATION, PERMANENT,
+        "A segment under an external_id that its run has with other content",
+        "The segments as they were passed, and those of the run.",
+        "Give each segment an id of its own, or make another run with add_run().";
     SEGMENT_BEYOND_END: "segment_beyond_end", ERRCODE_SUBSTRING_ERROR, PERMANENT,
         "Outside the recording",
-        "Whether the times are milliseconds, or of another recording.",
-        "Times are seconds, not milliseconds; audio_info() tells the recording's duration.";
+        "Whether the times are milliseconds, or of another recording. An end up to a second (or a hundredth) behind the recording's is cut off.",
+        "Times are seconds: divide milliseconds by 1000. audio_info() tells the recording's duration.";
     SPEECH_TOO_SHORT: "speech_too_short", ERRCODE_DATA_EXCEPTION, PERMANENT,
         "Less speech than speaker.min_speech",
         "Listen to segment_clip(); the voice activity detector leaves out pauses.",
         "Pass a longer clip, or lower speaker.min_speech.";
     SPEECH_NONE: "speech_none", ERRCODE_NO_DATA_FOUND, PERMANENT,
         "Silence, or sound that is not a voice",
-        "Listen to segment_clip(): silence, music or noise?",
-        "Check the times, and that the recording has a voice in this stretch.";
+        "Listen to segment_clip(): silence, music or noise? Channels of opposite phase cancel each other in the mix.",
+        "Check the times, and that the recording has a voice in this stretch; of a stereo recording, name the channel.";
     VECTOR_DIMENSIONS: "vector_dimensions", ERRCODE_DATA_EXCEPTION, PERMANENT,
         "Two vectors of different dimensions, so of different models",
         "Which model made each of them.",
@@ -180,15 +192,11 @@ catalogue! {
     SEGMENTS_INVALID: "segments_invalid", ERRCODE_INVALID_TEXT_REPRESENTATION, PERMANENT,
         "The text of segments cannot be read",
         "The place that the message names.",
-        "Pass Whisper's verbose JSON, an array of {\"start\", \"end\", \"speaker\"} in seconds, or RTTM.";
+        "Pass what the diarizer or transcriber wrote, as it is, or an array of {\"start\", \"end\", \"speaker\"} in seconds.";
     SEGMENTS_OF_SEVERAL_FILES: "segments_of_several_files", ERRCODE_INVALID_PARAMETER_VALUE, PERMANENT,
         "RTTM of more than one recording",
         "The second column of the RTTM.",
         "Split the RTTM: each recording has segments of its own.";
-    SEGMENTS_DUPLICATE: "segments_duplicate", ERRCODE_UNIQUE_VIOLATION, PERMANENT,
-        "Two segments with one id",
-        "The ids of the segments.",
-        "Ids are unique within a run; leave them out to number the segments.";
     ARRAY_LENGTHS: "array_lengths", ERRCODE_ARRAY_ELEMENT_ERROR, PERMANENT,
         "Not as many ends as starts",
         "How the arrays were made.",

@@ -12,7 +12,7 @@ use speaker_core::cluster::ClusterError;
 use speaker_core::embedding::EmbeddingError;
 use speaker_core::features::SpeechError;
 use speaker_core::manifest::ManifestError;
-use speaker_core::segments::SegmentsError;
+use speaker_core::segments::{Flaw, SegmentsError};
 use speaker_onnx::{EmbedError, OnnxError};
 use thiserror::Error;
 
@@ -31,8 +31,8 @@ pub enum SqlError {
     #[error("starts has {starts} elements, but ends has {ends}")]
     Lengths { starts: usize, ends: usize },
 
-    #[error("segment_ids has {segments} elements, but starts has {starts}")]
-    SegmentLengths { segments: usize, starts: usize },
+    #[error("{argument} has {got} elements, but starts has {starts}")]
+    OtherLength { argument: &'static str, got: usize, starts: usize },
 
     #[error("element {position} of {argument} is NULL")]
     NullElement { argument: &'static str, position: usize },
@@ -176,6 +176,7 @@ fn span(error: &SpanError) -> &'static ErrorCode {
     match error {
         SpanError::NotFinite { .. } | SpanError::Negative { .. } => &SEGMENT_INVALID_TIME,
         SpanError::EndNotAfterStart { .. } => &SEGMENT_EMPTY,
+        SpanError::NoChannel { .. } | SpanError::ChannelMissing { .. } => &CHANNEL_MISSING,
         SpanError::BeyondEnd { .. } => &SEGMENT_BEYOND_END,
         SpanError::TooMuchMemory { .. } => &AUDIO_TOO_MUCH_MEMORY,
     }
@@ -214,12 +215,18 @@ fn segments(error: &SegmentsError) -> &'static ErrorCode {
     match error {
         SegmentsError::Empty
         | SegmentsError::Json { .. }
-        | SegmentsError::NoList
-        | SegmentsError::Line { .. }
-        | SegmentsError::Field { .. } => &SEGMENTS_INVALID,
+        | SegmentsError::Unknown
+        | SegmentsError::Line { .. } => &SEGMENTS_INVALID,
         SegmentsError::OtherFile { .. } => &SEGMENTS_OF_SEVERAL_FILES,
-        SegmentsError::DuplicateId { .. } => &SEGMENTS_DUPLICATE,
         SegmentsError::TooMuchMemory { .. } => &TOO_MUCH_MEMORY,
+    }
+}
+
+/// The code of a segment that cannot be used.
+pub fn flaw(flaw: &Flaw) -> &'static ErrorCode {
+    match flaw {
+        Flaw::Time { .. } => &SEGMENT_INVALID_TIME,
+        Flaw::Channel { .. } => &CHANNEL_MISSING,
     }
 }
 
@@ -227,7 +234,7 @@ fn sql(error: &SqlError) -> &'static ErrorCode {
     match error {
         SqlError::StoreVersion { .. } => &STORE_VERSION,
         SqlError::Dimensions { .. } => &VECTOR_DIMENSIONS,
-        SqlError::Lengths { .. } | SqlError::SegmentLengths { .. } => &ARRAY_LENGTHS,
+        SqlError::Lengths { .. } | SqlError::OtherLength { .. } => &ARRAY_LENGTHS,
         SqlError::NullElement { .. } => &NULL_ELEMENT,
         SqlError::TooManyValues { .. } => &VECTOR_INVALID,
         SqlError::Null { .. } => &ARGUMENT_MISSING,

@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod embedding;
 pub mod features;
 pub mod manifest;
+pub mod overlap;
 pub mod segments;
 
 use std::ops::ControlFlow;

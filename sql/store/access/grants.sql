@@ -63,12 +63,12 @@ BEGIN
             GRANT DELETE, INSERT (collection, name, metadata), UPDATE (name, metadata) ON @store@.speakers TO %1$s;
             GRANT DELETE, INSERT (collection, recording_id, segment_source, parameters, content_hash), UPDATE (parameters)
                 ON @store@.runs TO %1$s;
-            GRANT DELETE, INSERT (collection, run_id, external_id, source_index, start_time, end_time, speaker_label, text,
-                confidence, rejected, speaker_id, label_source, label_score, label_model_id, label_clustering_id, labelled_at),
-                UPDATE (external_id, source_index, start_time, end_time, speaker_label, text,
-                confidence, rejected, speaker_id, label_source, label_score, label_model_id, label_clustering_id, labelled_at)
+            GRANT DELETE, INSERT (collection, run_id, external_id, source_index, start_time, end_time, channel, speaker_label, text,
+                confidence, rejected, rejected_code, speaker_id, label_source, label_score, label_model_id, label_clustering_id, labelled_at),
+                UPDATE (external_id, source_index, start_time, end_time, channel, speaker_label, text,
+                confidence, rejected, rejected_code, speaker_id, label_source, label_score, label_model_id, label_clustering_id, labelled_at)
                 ON @store@.segments TO %1$s;
-            GRANT DELETE, INSERT (segment_id, collection, model_id, embedding, speech_s), UPDATE (embedding, speech_s)
+            GRANT DELETE, INSERT (segment_id, collection, model_id, embedding, speech_s, overlapped_s), UPDATE (embedding, speech_s, overlapped_s)
                 ON @store@.embeddings TO %1$s;
             GRANT DELETE, INSERT (collection, run_id, runs, model_id, parameters, names, tree), UPDATE (parameters)
                 ON @store@.clusterings TO %1$s;

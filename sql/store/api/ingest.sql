@@ -1,26 +1,27 @@
 -- From audio and segments to embeddings. Extraction happens here, once, up front: labelling later only sets an id.
 
-CREATE OR REPLACE FUNCTION @store@.parse_segments(segments text, segment_source text DEFAULT 'pyannote')
-RETURNS TABLE (external_id text, source_index int, start_s float8, end_s float8, speaker_label text, text text, confidence float8)
+CREATE OR REPLACE FUNCTION @store@.parse_segments(segments text, segment_source text DEFAULT NULL)
+RETURNS TABLE (external_id text, source_index int, start_s float8, end_s float8, channel int, speaker_label text, text text,
+               confidence float8, error_code text, error text, format text)
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
-    RETURN QUERY SELECT p.* FROM @extension@.speaker_parse_segments(segments, segment_source) AS p;
+    RETURN QUERY SELECT p.* FROM @extension@.speaker_parse_segments(segments) AS p;
 END
 $$;
 COMMENT ON FUNCTION @store@.parse_segments(text, text) IS
-    'What is read from a text of segments (Whisper''s verbose JSON, pyannote turns or RTTM), without storing it. Times are in seconds, as given.';
+    'What is read from a text of segments, without storing it. The format is told by the text, and is the last column; segment_source is not needed for it. Times are in seconds. A segment that cannot be used has an error.';
 
-CREATE OR REPLACE FUNCTION @store@.read_segments(segments text, segment_source text) RETURNS @store@.segment_input[]
+CREATE OR REPLACE FUNCTION @store@.read_segments(segments text) RETURNS @store@.segment_input[]
 LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     answer @store@.segment_input[];
 BEGIN
-    SELECT array_agg((p.external_id, p.source_index, p.start_s, p.end_s, p.speaker_label, p.text, p.confidence)::@store@.segment_input
-                     ORDER BY p.source_index)
+    SELECT array_agg((p.external_id, p.source_index, p.start_s, p.end_s, p.channel, p.speaker_label, p.text, p.confidence,
+                      p.error_code, p.error)::@store@.segment_input ORDER BY p.source_index)
     INTO answer
-    FROM @extension@.speaker_parse_segments(segments, segment_source) AS p;
+    FROM @extension@.speaker_parse_segments(segments) AS p;
     RETURN coalesce(answer, '{}');
 END
 $$;
@@ -32,32 +33,53 @@ LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RETURN (
         SELECT sha256(coalesce(string_agg(
-            float8send(p.start_s) || float8send(p.end_s) || float8send(coalesce(p.confidence, 'NaN'))
-            || convert_to(jsonb_build_array(p.external_id, p.speaker_label, p.text)::text || E'\n', 'UTF8'),
+            float8send(p.start_s) || float8send(p.end_s) || float8send(coalesce(p.confidence, 'NaN')) || int4send(coalesce(p.channel, 0))
+            || convert_to(jsonb_build_array(p.external_id, p.speaker_label, p.text, p.error_code)::text || E'\n', 'UTF8'),
             ''::bytea ORDER BY p.source_index), ''::bytea))
         FROM unnest(parsed) AS p);
 END
 $$;
 
-CREATE OR REPLACE FUNCTION @store@.put_segments(home text, run_id bigint, duration_s float8, parsed @store@.segment_input[])
+-- The segments of a run: those that it has already stay as they are. One that is there with other content is an error.
+CREATE OR REPLACE FUNCTION @store@.put_segments(home text, run_id bigint, parsed @store@.segment_input[])
 RETURNS TABLE (external_id text, segment_id bigint)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
+DECLARE
+    other text;
 BEGIN
-    RETURN QUERY
+    -- A diarizer's rounding before the start is cut off. What is behind the end is known once the audio is read.
+    parsed := ARRAY(
+        SELECT (coalesce(p.external_id, p.source_index::text), p.source_index, greatest(p.start_s, 0),
+                greatest(p.end_s, p.start_s, 0), p.channel, p.speaker_label, nullif(btrim(p.text), ''), p.confidence,
+                CASE WHEN p.error_code IS NOT NULL THEN p.error_code WHEN p.end_s <= greatest(p.start_s, 0) THEN 'segment_empty' END,
+                CASE WHEN p.error_code IS NOT NULL THEN p.error
+                     WHEN p.end_s <= greatest(p.start_s, 0) THEN format('segment from %s s to %s s is empty', p.start_s, p.end_s) END
+               )::@store@.segment_input
+        FROM unnest(parsed) AS p ORDER BY p.source_index);
     INSERT INTO @store@.segments AS s
-        (collection, run_id, external_id, source_index, start_time, end_time, speaker_label, text, confidence, rejected)
-    SELECT home, put_segments.run_id, coalesce(p.external_id, p.source_index::text), p.source_index, b.start_s,
-           greatest(b.start_s, b.end_s), p.speaker_label, nullif(btrim(p.text), ''), p.confidence,
-           CASE WHEN b.end_s <= b.start_s
-                THEN format('segment from %s s to %s s is empty%s', p.start_s, p.end_s,
-                            ' in a recording of ' || put_segments.duration_s || ' s')
-           END
-    FROM unnest(parsed) AS p,
-         LATERAL (SELECT least(greatest(p.start_s, 0), put_segments.duration_s) AS start_s,
-                         least(p.end_s, put_segments.duration_s) AS end_s) AS b
-    ORDER BY p.source_index
-    RETURNING s.external_id, s.id;
+        (collection, run_id, external_id, source_index, start_time, end_time, channel, speaker_label, text, confidence,
+         rejected, rejected_code)
+    SELECT home, put_segments.run_id, p.external_id, p.source_index, p.start_s, p.end_s, p.channel, p.speaker_label, p.text,
+           p.confidence, p.error, p.error_code
+    FROM unnest(parsed) AS p ORDER BY p.source_index
+    ON CONFLICT (run_id, external_id, collection) DO NOTHING;
+    SELECT min(p.external_id) INTO other
+    FROM unnest(parsed) AS p
+    WHERE NOT EXISTS (
+        SELECT FROM @store@.segments AS s
+        WHERE s.run_id = put_segments.run_id AND s.external_id = p.external_id AND s.collection = home
+          AND s.start_time = p.start_s AND s.end_time = p.end_s AND s.channel IS NOT DISTINCT FROM p.channel
+          AND s.speaker_label IS NOT DISTINCT FROM p.speaker_label AND s.text IS NOT DISTINCT FROM p.text
+          AND s.confidence IS NOT DISTINCT FROM p.confidence);
+    IF other IS NOT NULL THEN
+        PERFORM @store@.raise_error('segments_differ', format('run %s has another segment "%s"', run_id, other));
+    END IF;
+    RETURN QUERY
+    SELECT s.external_id, s.id
+    FROM unnest(parsed) AS p
+    JOIN @store@.segments AS s ON s.run_id = put_segments.run_id AND s.external_id = p.external_id AND s.collection = home
+    ORDER BY p.source_index;
 END
 $$;
 
@@ -67,22 +89,18 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     home CONSTANT text := @store@.home_of_run(add_segments.run_id, add_segments.collection);
-    run record;
 BEGIN
-    SELECT u.segment_source, r.duration_s INTO run
-    FROM @store@.runs AS u JOIN @store@.recordings AS r ON r.id = u.recording_id AND r.collection = u.collection
     -- One at a time: two that add the same external ids in another order would wait for each other.
-    WHERE u.id = add_segments.run_id AND u.collection = home FOR NO KEY UPDATE OF u;
+    PERFORM FROM @store@.runs AS u WHERE u.id = add_segments.run_id AND u.collection = home FOR NO KEY UPDATE;
     IF NOT FOUND THEN
         PERFORM @store@.raise_error('run_unknown', format('there is no run %s', run_id));
     END IF;
-    RETURN QUERY
-    SELECT p.* FROM @store@.put_segments(
-        home, add_segments.run_id, run.duration_s, @store@.read_segments(segments, run.segment_source)) AS p;
+    PERFORM @store@.raise_error('argument_missing', 'segments is NULL') WHERE segments IS NULL;
+    RETURN QUERY SELECT p.* FROM @store@.put_segments(home, add_segments.run_id, @store@.read_segments(segments)) AS p;
 END
 $$;
 COMMENT ON FUNCTION @store@.add_segments(bigint, text, text) IS
-    'Adds segments to a run: Whisper''s verbose JSON, pyannote turns, or RTTM. Ends past the recording are clamped; a segment that this leaves empty is kept and marked rejected.';
+    'Adds segments to a run, and returns the id of each. The same segments again are a no-op, other content under the same external id an error. A bad segment is kept and marked rejected.';
 
 CREATE OR REPLACE FUNCTION @store@.add_segments(run_id bigint, segments jsonb, collection text DEFAULT NULL)
 RETURNS TABLE (external_id text, segment_id bigint)
@@ -92,22 +110,50 @@ BEGIN
     RETURN QUERY SELECT a.* FROM @store@.add_segments(run_id, segments::text, collection) AS a;
 END
 $$;
-COMMENT ON FUNCTION @store@.add_segments(bigint, jsonb, text) IS 'Adds segments to a run; see add_segments(bigint, text, text).';
+COMMENT ON FUNCTION @store@.add_segments(bigint, jsonb, text) IS 'Adds segments to a run; see the form with text.';
 
+CREATE OR REPLACE FUNCTION @store@.add_segments(run_id bigint, segments json, collection text DEFAULT NULL)
+RETURNS TABLE (external_id text, segment_id bigint)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY SELECT a.* FROM @store@.add_segments(run_id, segments::text, collection) AS a;
+END
+$$;
+COMMENT ON FUNCTION @store@.add_segments(bigint, json, text) IS 'Adds segments to a run; see the form with text.';
+
+-- The run of this content: the one that the recording has, or a new one.
 CREATE OR REPLACE FUNCTION @store@.put_run(
-    home text, recording_id bigint, duration_s float8, parsed @store@.segment_input[], content bytea,
-    segment_source text, parameters jsonb)
+    home text, recording_id bigint, parsed @store@.segment_input[], content bytea, segment_source text, parameters jsonb)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     run bigint;
 BEGIN
-    INSERT INTO @store@.runs AS u (collection, recording_id, segment_source, parameters, content_hash)
-    VALUES (home, put_run.recording_id, put_run.segment_source, put_run.parameters, content)
-    RETURNING u.id INTO run;
-    PERFORM @store@.put_segments(home, run, put_run.duration_s, parsed);
-    RETURN run;
+    IF segment_source IN ('', 'enrolment') THEN
+        PERFORM @store@.raise_error('invalid_argument', format('segment_source is "%s"', segment_source),
+            'Any words that say where the segments came from; enrolment is the store''s own.');
+    END IF;
+    -- A second time if somebody deletes it in between.
+    FOR attempt IN 1 .. 2 LOOP
+        INSERT INTO @store@.runs AS u (collection, recording_id, segment_source, parameters, content_hash)
+        VALUES (home, put_run.recording_id, put_run.segment_source, coalesce(put_run.parameters, '{}'), content)
+        ON CONFLICT (recording_id, segment_source, content_hash, collection) DO NOTHING
+        RETURNING u.id INTO run;
+        IF run IS NOT NULL THEN
+            PERFORM @store@.put_segments(home, run, parsed);
+            RETURN run;
+        END IF;
+        SELECT u.id INTO run FROM @store@.runs AS u
+        WHERE u.recording_id = put_run.recording_id AND u.collection = home
+          AND u.segment_source = put_run.segment_source AND u.content_hash = content FOR KEY SHARE;
+        IF run IS NOT NULL THEN
+            RETURN run;
+        END IF;
+    END LOOP;
+    PERFORM @store@.raise_error('row_hidden', format('a run of these segments exists in collection "%s" and cannot be seen', home));
+    RETURN NULL;
 END
 $$;
 
@@ -119,21 +165,47 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     home CONSTANT text := @store@.home(add_run.collection);
-    parsed CONSTANT @store@.segment_input[] := @store@.read_segments(segments, add_run.segment_source);
-    stored record;
+    parsed @store@.segment_input[];
+    stored bigint;
 BEGIN
-    SELECT r.id, r.duration_s INTO stored FROM @store@.recordings AS r
+    IF recording IS NULL OR segments IS NULL OR segment_source IS NULL THEN
+        PERFORM @store@.raise_error('argument_missing', 'recording, segments or segment_source is NULL');
+    END IF;
+    parsed := @store@.read_segments(segments);
+    SELECT r.id INTO stored FROM @store@.recordings AS r
     WHERE r.collection = home AND r.external_id = recording FOR KEY SHARE;
     IF NOT FOUND THEN
         PERFORM @store@.raise_error('recording_unknown',
             format('there is no recording "%s" in collection "%s"', recording, home));
     END IF;
-    RETURN @store@.put_run(home, stored.id, stored.duration_s, parsed, @store@.segments_hash(parsed),
+    RETURN @store@.put_run(home, stored, parsed, @store@.segments_hash(parsed),
                            add_run.segment_source, add_run.parameters);
 END
 $$;
 COMMENT ON FUNCTION @store@.add_run(text, text, text, text, jsonb) IS
-    'Adds another diarization run to a recording and returns its id; embed_run() embeds it.';
+    'Adds another diarization run to a recording and returns its id; embed_run() embeds it. The same segments from the same source again are the run that is there.';
+
+CREATE OR REPLACE FUNCTION @store@.add_run(
+    recording text, segments jsonb, segment_source text DEFAULT 'pyannote',
+    collection text DEFAULT NULL, parameters jsonb DEFAULT '{}')
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN @store@.add_run(recording, segments::text, segment_source, collection, parameters);
+END
+$$;
+COMMENT ON FUNCTION @store@.add_run(text, jsonb, text, text, jsonb) IS 'Adds another diarization run to a recording; see the form with text.';
+
+CREATE OR REPLACE FUNCTION @store@.add_run(
+    recording text, segments json, segment_source text DEFAULT 'pyannote',
+    collection text DEFAULT NULL, parameters jsonb DEFAULT '{}')
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RETURN @store@.add_run(recording, segments::text, segment_source, collection, parameters);
+END
+$$;
+COMMENT ON FUNCTION @store@.add_run(text, json, text, text, jsonb) IS 'Adds another diarization run to a recording; see the form with text.';
 
 CREATE OR REPLACE FUNCTION @store@.embed_run(run_id bigint, model text DEFAULT NULL, collection text DEFAULT NULL)
 RETURNS TABLE (segment_id bigint, status text, error_code text, error text)
@@ -171,7 +243,7 @@ BEGIN
         PERFORM @store@.raise_error('argument_missing', 'recording, segments or segment_source is NULL',
             'audio may be NULL where it is kept elsewhere.');
     END IF;
-    parsed := @store@.read_segments(segments, ingest_recording.segment_source);
+    parsed := @store@.read_segments(segments);
     content := @store@.segments_hash(parsed);
 
     -- Without audio: a recording that is there, with its audio wherever it is, or one whose audio is kept elsewhere.
@@ -181,7 +253,7 @@ BEGIN
         VALUES (home, recording, ingest_recording.audio)
         ON CONFLICT (collection, external_id) DO NOTHING;
         is_new := FOUND;
-        SELECT r.id, r.sha256, r.container, r.duration_s INTO stored
+        SELECT r.id, r.sha256, r.container INTO stored
         FROM @store@.recordings AS r
         WHERE r.collection = home AND r.external_id = recording FOR NO KEY UPDATE;
         EXIT WHEN FOUND;
@@ -207,7 +279,7 @@ BEGIN
             PERFORM @store@.raise_error('recording_differs',
                 format('recording "%s" exists in collection "%s" with other segments', recording, home));
         END IF;
-        run := @store@.put_run(home, stored.id, stored.duration_s, parsed, content,
+        run := @store@.put_run(home, stored.id, parsed, content,
                                ingest_recording.segment_source, ingest_recording.parameters);
     END IF;
 
@@ -224,7 +296,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @store@.ingest_recording(text, bytea, text, text, text, jsonb, text, boolean) IS
-    'Stores a recording and its segments (Whisper''s verbose JSON, pyannote turns or RTTM) and embeds each segment. Returns a row per segment; a bad segment is its own failure. The same content again is a no-op, other content under the same external_id an error.';
+    'Stores a recording and its segments, as diarizers and transcribers write them, and embeds each segment. Returns a row per segment; a bad segment is its own failure. The same content again is a no-op, other content under the same external_id an error.';
 
 CREATE OR REPLACE FUNCTION @store@.ingest_recording(
     recording text, audio bytea, segments jsonb, segment_source text DEFAULT 'pyannote',
@@ -238,4 +310,18 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @store@.ingest_recording(text, bytea, jsonb, text, text, jsonb, text, boolean) IS
+    'Stores a recording and its segments; see the form with text.';
+
+CREATE OR REPLACE FUNCTION @store@.ingest_recording(
+    recording text, audio bytea, segments json, segment_source text DEFAULT 'pyannote',
+    collection text DEFAULT NULL, parameters jsonb DEFAULT '{}', model text DEFAULT NULL, embed boolean DEFAULT true)
+RETURNS TABLE (external_id text, segment_id bigint, run_id bigint, status text, error text)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY SELECT i.* FROM @store@.ingest_recording(
+        recording, audio, segments::text, segment_source, collection, parameters, model, embed) AS i;
+END
+$$;
+COMMENT ON FUNCTION @store@.ingest_recording(text, bytea, json, text, text, jsonb, text, boolean) IS
     'Stores a recording and its segments; see the form with text.';

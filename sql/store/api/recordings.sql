@@ -44,7 +44,7 @@ DECLARE
 BEGIN
     SELECT @extension@.speaker_recording_clip(
                r.audio, r.audio_lo, r.audio_path, r.named_by, greatest(s.start_time - padding_s, 0),
-               least(s.end_time + padding_s, r.duration_s))
+               least(s.end_time + padding_s, r.duration_s), s.channel)
     INTO answer
     FROM @store@.segments AS s
     JOIN @store@.runs AS u ON u.id = s.run_id AND u.collection = s.collection

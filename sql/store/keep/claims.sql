@@ -312,12 +312,13 @@ BEGIN
       AND (o.source_hash IS NULL OR o.source_hash = s.source_hash);
 
     -- Its trigger makes the job a success.
-    INSERT INTO @store@.embeddings AS e (segment_id, collection, model_id, embedding, speech_s)
-    SELECT o.segment_id, NEW.collection, NEW.model_id, o.embedding, o.speech_s
+    INSERT INTO @store@.embeddings AS e (segment_id, collection, model_id, embedding, speech_s, overlapped_s)
+    SELECT o.segment_id, NEW.collection, NEW.model_id, o.embedding, o.speech_s, o.overlapped_s
     FROM unnest(NEW.outcomes) AS o
     WHERE o.status = 'success'
     ON CONFLICT (segment_id, model_id, collection) DO UPDATE
-    SET embedding = excluded.embedding, speech_s = excluded.speech_s, created_at = excluded.created_at;
+    SET embedding = excluded.embedding, speech_s = excluded.speech_s, overlapped_s = excluded.overlapped_s,
+        created_at = excluded.created_at;
 
     UPDATE @store@.embedding_jobs AS j
     SET status = CASE WHEN o.status = 'fail' AND j.attempts + 1 >= most THEN 'dead' ELSE o.status END, status_before = NULL,

@@ -42,18 +42,19 @@ CREATE OR REPLACE TRIGGER label_is_fixed
                OR OLD.labelled_at IS DISTINCT FROM NEW.labelled_at))
     EXECUTE FUNCTION @store@.label_is_fixed();
 
--- Why it was rejected was said of the old bounds.
+-- Why it was rejected was said of the old bounds, or the old channel.
 CREATE OR REPLACE FUNCTION @store@.segment_bounds() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF NEW.end_time > NEW.start_time AND NEW.rejected IS NOT DISTINCT FROM OLD.rejected THEN
         NEW.rejected := NULL;
+        NEW.rejected_code := NULL;
     END IF;
     RETURN NEW;
 END
 $$;
-CREATE OR REPLACE TRIGGER segment_bounds BEFORE UPDATE OF start_time, end_time ON @store@.segments FOR EACH ROW
-    WHEN (OLD.start_time <> NEW.start_time OR OLD.end_time <> NEW.end_time)
+CREATE OR REPLACE TRIGGER segment_bounds BEFORE UPDATE OF start_time, end_time, channel ON @store@.segments FOR EACH ROW
+    WHEN (OLD.start_time <> NEW.start_time OR OLD.end_time <> NEW.end_time OR OLD.channel IS DISTINCT FROM NEW.channel)
     EXECUTE FUNCTION @store@.segment_bounds();
 
 -- New segments ------------------------------------------------------------------------------------------------------------
@@ -97,8 +98,8 @@ BEGIN
     -- All of it planned anew each time: a plan made for one row serves thousands badly.
     EXECUTE
         'SELECT bool_or(o.speaker_id IS DISTINCT FROM n.speaker_id),
-                array_agg(n.id ORDER BY n.id) FILTER (WHERE o.start_time <> n.start_time OR o.end_time <> n.end_time),
-                array_agg(n.collection ORDER BY n.id) FILTER (WHERE o.start_time <> n.start_time OR o.end_time <> n.end_time),
+                array_agg(n.id ORDER BY n.id) FILTER (WHERE (o.start_time, o.end_time, o.channel) IS DISTINCT FROM (n.start_time, n.end_time, n.channel)),
+                array_agg(n.collection ORDER BY n.id) FILTER (WHERE (o.start_time, o.end_time, o.channel) IS DISTINCT FROM (n.start_time, n.end_time, n.channel)),
                 array_agg(o.speaker_id) || array_agg(n.speaker_id)
          FROM after AS n JOIN before AS o ON (o.id, o.collection) = (n.id, n.collection)'
         INTO relabelled, moved, homes, people;
@@ -132,7 +133,7 @@ BEGIN
                                        SELECT n.id, n.collection FROM after AS n
                                        JOIN before AS o ON (o.id, o.collection) = (n.id, n.collection)
                                        WHERE o.speaker_id IS DISTINCT FROM n.speaker_id
-                                          OR o.start_time <> n.start_time OR o.end_time <> n.end_time)
+                                          OR (o.start_time, o.end_time, o.channel) IS DISTINCT FROM (n.start_time, n.end_time, n.channel))
                                    ORDER BY e.segment_id, e.model_id FOR %s) AS locked',
             CASE WHEN moved IS NULL THEN 'SHARE' ELSE 'UPDATE' END);
     END IF;

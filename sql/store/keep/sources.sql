@@ -1,19 +1,19 @@
--- The delta rule: an embedding lives as long as what it was made from. A change of the audio or the bounds deletes it and
+-- The delta rule: an embedding lives as long as what it was made from. A change of the audio, the bounds or the channel deletes it and
 -- makes the segment due; a new version of a model is another model, with embeddings of its own.
 
--- The hash of what an embedding is made from: the audio and the bounds. Of bytes, so that no setting has a say in it.
-CREATE OR REPLACE FUNCTION @store@.source_hash(audio_sha256 bytea, start_s float8, end_s float8) RETURNS bytea
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-RETURN sha256(audio_sha256 || float8send(start_s) || float8send(end_s));
+-- The hash of what an embedding is made from: the audio, the bounds and the channel. Of bytes, so that no setting has a say in it.
+CREATE OR REPLACE FUNCTION @store@.source_hash(audio_sha256 bytea, start_s float8, end_s float8, channel int) RETURNS bytea
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN sha256(audio_sha256 || float8send(start_s) || float8send(end_s) || coalesce(int4send(channel), ''::bytea));
 
 CREATE OR REPLACE VIEW @store@.segment_sources WITH (security_invoker = true) AS
 SELECT s.id AS segment_id, s.collection, s.run_id, r.id AS recording_id,
        num_nonnulls(r.audio, r.audio_lo, r.audio_path) = 1 AS has_audio,
-       @store@.source_hash(r.sha256, s.start_time, s.end_time) AS source_hash
+       @store@.source_hash(r.sha256, s.start_time, s.end_time, s.channel) AS source_hash
 FROM @store@.segments AS s
 JOIN @store@.runs AS u ON u.id = s.run_id AND u.collection = s.collection
 JOIN @store@.recordings AS r ON r.id = u.recording_id AND r.collection = u.collection;
-COMMENT ON VIEW @store@.segment_sources IS 'For each segment what an embedding of it is made from, as a hash of the audio and the bounds (NULL where there never was audio), and whether the audio is there.';
+COMMENT ON VIEW @store@.segment_sources IS 'For each segment what an embedding of it is made from, as a hash of the audio, the bounds and the channel (NULL where there never was audio), and whether the audio is there.';
 
 -- Of these segments, which their caller has locked or nobody else can see: those whose source is another than that of their
 -- outcome. Vectors before jobs (LOCKS.md).

@@ -35,7 +35,7 @@ COMMENT ON COLUMN @store@.embedding_jobs.next_attempt_at IS 'From when on it is 
 COMMENT ON COLUMN @store@.embedding_jobs.source_hash IS 'Of the audio and the bounds that the outcome is of; where it is not theirs any more, the segment is due.';
 
 CREATE TYPE @store@.outcome AS (
-    segment_id bigint, source_hash bytea, embedding @vector@.vector, speech_s float8, status text, error_code text, error text);
+    segment_id bigint, source_hash bytea, embedding @vector@.vector, speech_s float8, overlapped_s float8, status text, error_code text, error text);
 COMMENT ON TYPE @store@.outcome IS 'How one attempt ended.';
 
 -- A session takes segments by inserting a row, says how they went by updating it, and lets go by deleting it. Triggers

@@ -44,7 +44,7 @@ CREATE TABLE @store@.runs (
     id bigint GENERATED ALWAYS AS IDENTITY,
     collection text NOT NULL DEFAULT 'default',
     recording_id bigint NOT NULL,
-    segment_source text NOT NULL CHECK (segment_source IN ('whisper', 'pyannote', 'manual', 'enrolment')),
+    segment_source text NOT NULL CHECK (segment_source <> ''),
     parameters jsonb NOT NULL DEFAULT '{}',
     content_hash bytea NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
@@ -53,6 +53,7 @@ CREATE TABLE @store@.runs (
     FOREIGN KEY (recording_id, collection) REFERENCES @store@.recordings (id, collection) ON DELETE CASCADE
 );
 COMMENT ON TABLE @store@.runs IS 'Diarization runs: one set of segments of one recording, and where they came from.';
+COMMENT ON COLUMN @store@.runs.segment_source IS 'Where the segments came from, in any words; enrolment is the store''s own.';
 COMMENT ON COLUMN @store@.runs.content_hash IS 'sha256 of the segments as given: the same segments again are the same run.';
 
 CREATE TABLE @store@.segments (
@@ -63,10 +64,12 @@ CREATE TABLE @store@.segments (
     source_index int CHECK (source_index >= 0),
     start_time float8 NOT NULL CHECK (start_time >= 0 AND start_time < 'Infinity'),
     end_time float8 NOT NULL CHECK (end_time < 'Infinity'),
+    channel int CHECK (channel > 0),
     speaker_label text,
     text text,
     confidence float8 CHECK (confidence BETWEEN 0 AND 1),
     rejected text,
+    rejected_code text,
     speaker_id bigint,
     label_source text CHECK (label_source IN ('manual', 'knn', 'cluster', 'chunk', 'enrolment', 'merge', 'import', 'deletion')),
     label_score float8,
@@ -85,7 +88,9 @@ CREATE TABLE @store@.segments (
 CREATE INDEX segments_speaker_id_idx ON @store@.segments (speaker_id) WHERE speaker_id IS NOT NULL;
 CREATE INDEX segments_run_id_idx ON @store@.segments (run_id, start_time);
 COMMENT ON TABLE @store@.segments IS 'Stretches of speech, in seconds. speaker_id NULL means not known; speaker_label is only the diarizer''s.';
-COMMENT ON COLUMN @store@.segments.rejected IS 'Why this segment can never be embedded: it was given empty, reversed, or outside its recording. Such a segment may have no length.';
+COMMENT ON COLUMN @store@.segments.channel IS 'The channel of the recording that the voice is on, from 1; NULL means the mix of all.';
+COMMENT ON COLUMN @store@.segments.rejected IS 'Why this segment can never be embedded: as it was given it has no time, or no length. Such a segment may have no length here.';
+COMMENT ON COLUMN @store@.segments.rejected_code IS 'The same as a code of error_codes; NULL beside a reason means segment_empty.';
 COMMENT ON COLUMN @store@.segments.label_source IS 'How the speaker was found: a statement of whoever set speaker_id, in the same UPDATE, together with labelled_at. An UPDATE of speaker_id alone is manual.';
 COMMENT ON COLUMN @store@.segments.labelled_at IS 'When speaker_id last changed; the time is a trigger''s.';
 
@@ -96,6 +101,7 @@ CREATE TABLE @store@.embeddings (
     embedding @vector@.vector NOT NULL CHECK (@vector@.vector_norm(embedding) > 0),
     dim int NOT NULL GENERATED ALWAYS AS (@vector@.vector_dims(embedding)) STORED,
     speech_s float8 CHECK (speech_s >= 0),
+    overlapped_s float8 CHECK (overlapped_s >= 0),
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (segment_id, model_id, collection),
     FOREIGN KEY (segment_id, collection) REFERENCES @store@.segments (id, collection) ON DELETE CASCADE,
@@ -106,7 +112,9 @@ CREATE TABLE @store@.embeddings (
 CREATE INDEX embeddings_collection_idx ON @store@.embeddings (collection, model_id);
 COMMENT ON TABLE @store@.embeddings IS 'The embedding of a segment under a model. Who speaks is a column of the segment, so that a label never touches a vector index.';
 COMMENT ON COLUMN @store@.embeddings.speech_s IS 'Seconds of speech after voice activity detection; NULL for imported vectors.';
+COMMENT ON COLUMN @store@.embeddings.overlapped_s IS 'Seconds of the segment that were left out because another label speaks there too; NULL for imported vectors.';
 
 CREATE TYPE @store@.segment_input AS (
-    external_id text, source_index int, start_s float8, end_s float8, speaker_label text, text text, confidence float8);
+    external_id text, source_index int, start_s float8, end_s float8, channel int, speaker_label text, text text, confidence float8,
+    error_code text, error text);
 COMMENT ON TYPE @store@.segment_input IS 'A segment as it was read from what a diarizer or transcriber wrote.';

@@ -28,7 +28,8 @@ BEGIN
 END
 $$;
 
--- What becomes of these segments under a model: each recording is read once, as it is decoded.
+-- What becomes of these segments under a model: each recording is read once, as it is decoded. A segment is embedded from where
+-- its label speaks alone in its run.
 CREATE OR REPLACE FUNCTION @store@.extract_outcomes(ids bigint[], home text, model_id int) RETURNS @store@.outcome[]
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -37,47 +38,87 @@ DECLARE
 BEGIN
     -- One statement, so that hashes and bytes are of one snapshot.
     WITH wanted AS MATERIALIZED (
-        SELECT s.id, s.rejected, s.start_time, s.end_time, o.recording_id, o.has_audio, o.source_hash
+        SELECT s.id, s.run_id, s.rejected, s.rejected_code, s.start_time, s.end_time, s.channel, s.speaker_label,
+               o.recording_id, o.has_audio, o.source_hash,
+               -- Diarizers run past the end of the file, a little: that is cut off. More is another unit, or another recording.
+               CASE WHEN s.start_time < r.duration_s AND s.end_time <= r.duration_s + greatest(1, r.duration_s * 0.01)
+                    THEN least(s.end_time, r.duration_s) ELSE s.end_time END AS heard_until
         FROM @store@.segments AS s
         JOIN @store@.segment_sources AS o ON o.segment_id = s.id AND o.collection = s.collection
+        JOIN @store@.recordings AS r ON r.id = o.recording_id AND r.collection = o.collection
         WHERE s.id = ANY (ids) AND s.collection = home
+    ), turns AS (
+        -- Those that nobody speaks beside need not be asked about, but cost less than to be found.
+        SELECT array_agg(t.id ORDER BY t.place) AS ids, array_agg(t.start_time ORDER BY t.place) AS starts,
+               array_agg(t.end_time ORDER BY t.place) AS ends, array_agg(t.speaker_label ORDER BY t.place) AS labels,
+               array_agg(t.channel ORDER BY t.place) AS channels,
+               array_agg(t.place) FILTER (WHERE t.is_wanted) AS wanted
+        FROM (SELECT s.run_id, s.id, s.start_time, s.end_time, s.speaker_label, s.channel, w.id IS NOT NULL AS is_wanted,
+                     row_number() OVER (PARTITION BY s.run_id ORDER BY s.id)::int AS place
+              FROM @store@.segments AS s LEFT JOIN wanted AS w ON w.id = s.id
+              WHERE s.run_id IN (SELECT x.run_id FROM wanted AS x WHERE x.speaker_label IS NOT NULL) AND s.collection = home
+                AND s.rejected IS NULL) AS t
+        GROUP BY t.run_id
+    ), pieces AS MATERIALIZED (
+        SELECT t.ids[a.turn] AS id, a.start_s, a.end_s
+        FROM turns AS t, LATERAL @extension@.speaker_alone(t.starts, t.ends, t.labels, t.channels, t.wanted) AS a
+        UNION ALL
+        SELECT w.id, w.start_time, w.end_time FROM wanted AS w WHERE w.speaker_label IS NULL AND w.rejected IS NULL
+    ), alone AS (
+        -- Not the difference of sums where nothing was cut: it would not be 0.
+        SELECT w.id, CASE WHEN count(p.id) = 1 AND min(p.start_s) = w.start_time AND max(p.end_s) = w.end_time THEN 0
+                          ELSE w.end_time - w.start_time - coalesce(sum(p.end_s - p.start_s), 0) END AS overlapped_s
+        FROM wanted AS w LEFT JOIN pieces AS p ON p.id = w.id
+        WHERE w.rejected IS NULL
+        GROUP BY w.id, w.start_time, w.end_time
     ), sources AS (
-        SELECT r.id, r.audio, r.audio_lo, r.audio_path, r.named_by, w.ids, w.starts, w.ends
-        FROM (SELECT x.recording_id,
-                     array_agg(x.id ORDER BY x.start_time, x.id) AS ids,
-                     array_agg(x.start_time ORDER BY x.start_time, x.id) AS starts,
-                     -- Diarizers run past the end of the file.
-                     array_agg(least(x.end_time, d.duration_s) ORDER BY x.start_time, x.id) AS ends
-              FROM wanted AS x JOIN @store@.recordings AS d ON d.id = x.recording_id AND d.collection = home
-              WHERE x.rejected IS NULL AND x.has_audio
-              GROUP BY x.recording_id) AS w
-        JOIN @store@.recordings AS r ON r.id = w.recording_id AND r.collection = home
+        SELECT r.id, r.audio, r.audio_lo, r.audio_path, r.named_by, c.ids, c.starts, c.ends, c.channels
+        FROM (SELECT w.recording_id,
+                     array_agg(w.id ORDER BY w.start_time, w.id, p.start_s) AS ids,
+                     array_agg(p.start_s ORDER BY w.start_time, w.id, p.start_s) AS starts,
+                     array_agg(least(p.end_s, w.heard_until) ORDER BY w.start_time, w.id, p.start_s) AS ends,
+                     array_agg(w.channel ORDER BY w.start_time, w.id, p.start_s) AS channels
+              FROM wanted AS w JOIN pieces AS p ON p.id = w.id AND p.start_s < w.heard_until
+              WHERE w.rejected IS NULL AND w.has_audio
+              GROUP BY w.recording_id) AS c
+        JOIN @store@.recordings AS r ON r.id = c.recording_id AND r.collection = home
         ORDER BY r.id
     ), extracted AS MATERIALIZED (
         -- Audio that is stored out of line is not read here, but as it is decoded.
         SELECT @extension@.speaker_extract(
-                   s.audio, s.audio_lo, s.audio_path, s.named_by, s.ids, s.starts, s.ends, m.name, m.sha256) AS answers
+                   s.audio, s.audio_lo, s.audio_path, s.named_by, s.ids, s.starts, s.ends, s.channels, m.name, m.sha256) AS answers
         FROM sources AS s, @store@.models AS m
         WHERE m.id = extract_outcomes.model_id
+    ), answered AS (
+        SELECT w.id, w.source_hash, w.has_audio, x.embedding, x.speech_s, a.overlapped_s, x.permanent,
+               CASE WHEN w.rejected IS NOT NULL THEN coalesce(w.rejected_code, 'segment_empty')
+                    WHEN NOT w.has_audio THEN 'missing_audio'
+                    -- With too little left, it is the others that are in the way.
+                    WHEN x.segment_id IS NULL OR a.overlapped_s > 0 AND x.error_code LIKE 'speech\_%' THEN 'overlapped'
+                    ELSE x.error_code END AS error_code,
+               CASE WHEN w.rejected IS NOT NULL THEN w.rejected
+                    WHEN NOT w.has_audio THEN format('recording %s has no audio', w.recording_id)
+                    WHEN x.segment_id IS NULL THEN 'others speak in all of the segment'
+                    WHEN a.overlapped_s > 0 AND x.error_code LIKE 'speech\_%' THEN
+                         format('others speak in %s s of the segment; of the rest: %s', round(a.overlapped_s::numeric, 2), x.error)
+                    ELSE x.error END AS error
+        FROM wanted AS w
+        LEFT JOIN alone AS a ON a.id = w.id
+        LEFT JOIN (SELECT u.* FROM extracted AS e,
+                        unnest((e.answers).segment_ids, (e.answers).embeddings, (e.answers).speech_s, (e.answers).error_codes,
+                               (e.answers).errors, (e.answers).permanent)
+                        AS u (segment_id, embedding, speech_s, error_code, error, permanent)) AS x ON x.segment_id = w.id
     )
     SELECT array_agg((
-        w.id,
-        CASE WHEN w.rejected IS NULL AND x.segment_id IS NOT NULL OR w.has_audio THEN w.source_hash END,
-        x.embedding, x.speech_s,
-        CASE WHEN w.rejected IS NOT NULL THEN 'rejected'
-             WHEN x.segment_id IS NULL
-               OR x.error_code IN ('missing_audio', 'files_forbidden', 'audio_forbidden', 'file_path', 'audio_unreadable')
+        w.id, CASE WHEN w.has_audio THEN w.source_hash END, w.embedding, w.speech_s, w.overlapped_s,
+        CASE WHEN w.error_code IS NULL THEN 'success'
+             WHEN w.error_code IN ('missing_audio', 'files_forbidden', 'audio_forbidden', 'file_path', 'audio_unreadable')
              THEN 'missing_audio'
-             WHEN x.error_code IS NULL THEN 'success' WHEN x.permanent THEN 'rejected' ELSE 'fail' END,
-        CASE WHEN w.rejected IS NOT NULL THEN 'segment_empty' WHEN x.segment_id IS NULL THEN 'missing_audio' ELSE x.error_code END,
-        CASE WHEN x.segment_id IS NULL THEN coalesce(w.rejected, format('recording %s has no audio', w.recording_id)) ELSE x.error END
-        )::@store@.outcome ORDER BY w.id)
+             -- What was not extracted can never be.
+             WHEN coalesce(w.permanent, true) THEN 'rejected' ELSE 'fail' END,
+        w.error_code, w.error)::@store@.outcome ORDER BY w.id)
     INTO answer
-    FROM wanted AS w
-    LEFT JOIN (SELECT u.* FROM extracted AS e,
-                    unnest((e.answers).segment_ids, (e.answers).embeddings, (e.answers).speech_s, (e.answers).error_codes,
-                           (e.answers).errors, (e.answers).permanent)
-                    AS u (segment_id, embedding, speech_s, error_code, error, permanent)) AS x ON x.segment_id = w.id;
+    FROM answered AS w;
     RETURN answer;
 END
 $$;

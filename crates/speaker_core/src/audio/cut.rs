@@ -9,8 +9,8 @@ use super::{Mono16k, Span, SpanError, SAMPLE_RATE, TOLERANCE_S};
 pub(super) type Sink<'a> = &'a mut dyn FnMut(usize, Result<Mono16k, SpanError>) -> ControlFlow<()>;
 
 /// Holds one copy of the samples from the earliest start of any span in flight, however many spans share them.
-pub(super) struct Cutter<'a> {
-    spans: &'a [Span],
+pub(super) struct Cutter {
+    spans: Vec<Span>,
     /// (first sample, index) of every span not yet delivered.
     by_start: BTreeSet<(u64, usize)>,
     /// (one past the last sample, index) of the same spans; `u64::MAX` for those that run to the end.
@@ -24,8 +24,8 @@ pub(super) struct Cutter<'a> {
     max_bytes: u64,
 }
 
-impl<'a> Cutter<'a> {
-    pub(super) fn new(spans: &'a [Span], max_bytes: u64) -> Self {
+impl Cutter {
+    pub(super) fn new(spans: Vec<Span>, max_bytes: u64) -> Self {
         let by_start = spans.iter().enumerate().map(|(index, span)| (sample_at(span.start_s), index)).collect();
         let by_end =
             spans.iter().enumerate().map(|(index, span)| (span.end_s.map_or(u64::MAX, sample_at), index)).collect();
@@ -64,7 +64,7 @@ impl<'a> Cutter<'a> {
     /// Gives up the span that holds the most: the one that began first.
     fn give_up_first(&mut self, sink: Sink) -> ControlFlow<()> {
         let Some(&(_, index)) = self.by_start.first() else { return ControlFlow::Continue(()) };
-        let Span { start_s, end_s } = self.spans[index];
+        let Span { start_s, end_s, .. } = self.spans[index];
         self.forget(end_s.map_or(u64::MAX, sample_at), index);
         self.release();
         sink(index, Err(SpanError::TooMuchMemory { start_s, end_s, max_bytes: self.max_bytes }))
@@ -79,7 +79,7 @@ impl<'a> Cutter<'a> {
             let start = self.forget(end, index);
             let runs_over = end != u64::MAX && end > self.passed.saturating_add(tolerance);
             let audio = if start >= self.passed || runs_over {
-                let Span { start_s, end_s } = self.spans[index];
+                let Span { start_s, end_s, .. } = self.spans[index];
                 Err(SpanError::BeyondEnd { start_s, end_s, audio_s: self.passed as f64 / f64::from(SAMPLE_RATE) })
             } else {
                 Ok(self.audio(start, self.passed))
@@ -156,7 +156,7 @@ mod tests {
             out.push((index, audio));
             ControlFlow::Continue(())
         };
-        let mut cutter = Cutter::new(spans, u64::MAX);
+        let mut cutter = Cutter::new(spans.to_vec(), u64::MAX);
         let mut most = 0;
         for samples in ramp(sample_at(seconds)).chunks(block) {
             assert!(cutter.push(samples, &mut sink).is_continue());
@@ -188,7 +188,7 @@ mod tests {
     fn spans_come_as_soon_as_they_are_complete() {
         let spans = [span(0.5, 2.0), span(0.5, 1.0)];
         let mut order = Vec::new();
-        let mut cutter = Cutter::new(&spans, u64::MAX);
+        let mut cutter = Cutter::new(spans.to_vec(), u64::MAX);
         let mut sink = |index: usize, _| {
             order.push(index);
             ControlFlow::Continue(())
@@ -241,7 +241,7 @@ mod tests {
             calls += 1;
             ControlFlow::Break(())
         };
-        assert!(Cutter::new(&spans, u64::MAX).push(&ramp(16_000), &mut sink).is_break());
+        assert!(Cutter::new(spans.to_vec(), u64::MAX).push(&ramp(16_000), &mut sink).is_break());
         assert_eq!(calls, 1);
     }
 
@@ -254,7 +254,7 @@ mod tests {
             ControlFlow::Continue(())
         };
         // Room for a second and a half.
-        let mut cutter = Cutter::new(&spans, 24_000 * 4);
+        let mut cutter = Cutter::new(spans.to_vec(), 24_000 * 4);
         for samples in ramp(80_000).chunks(1000) {
             assert!(cutter.push(samples, &mut sink).is_continue());
             assert!(cutter.held.len() <= 24_000);

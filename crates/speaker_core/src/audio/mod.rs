@@ -1,7 +1,8 @@
 //! Audio of any container, codec, rate and channel count to mono at 16 kHz.
 //!
 //! One pass over the source, from its start, in blocks: bytes are demultiplexed and decoded by Symphonia, channels
-//! averaged, the whole stream resampled by one filter, and each wanted span cut out on the way ([`decode_spans`]).
+//! averaged or taken apart, each resampled by one filter, and each wanted span cut out on the way ([`decode_spans`]).
+//! [`decode_stretches`] joins what is made of several spans.
 //! [`probe()`] walks the same packets without decoding them.
 //!
 //! Any byte string gives a value or an error. Every input is somebody's upload: formats are told by their bytes and
@@ -26,6 +27,7 @@ mod sniff;
 mod source;
 mod span;
 mod stream;
+mod stretch;
 mod trim;
 mod wav;
 
@@ -34,6 +36,7 @@ pub use error::AudioError;
 pub use probe::{probe, AudioInfo};
 pub use source::{from_bytes, MediaSource};
 pub use span::{Span, SpanError};
+pub use stretch::{decode_stretches, Stretch};
 pub use wav::write_wav;
 
 /// Every model here hears 16,000 samples a second.

@@ -8,6 +8,8 @@ use thiserror::Error;
 pub struct Span {
     pub start_s: f64,
     pub end_s: Option<f64>,
+    /// From 1; `None` is the mean of all channels.
+    pub channel: Option<u32>,
 }
 
 impl Span {
@@ -24,8 +26,18 @@ impl Span {
         }
         match end {
             Some(end_s) if end_s <= start_s => Err(SpanError::EndNotAfterStart { start_s, end_s }),
-            end_s => Ok(Self { start_s, end_s }),
+            end_s => Ok(Self { start_s, end_s, channel: None }),
         }
+    }
+
+    /// The same of one channel, counted from 1.
+    pub fn on_channel(self, channel: Option<i32>) -> Result<Self, SpanError> {
+        let channel = match channel.map(|number| (number, u32::try_from(number))) {
+            None => None,
+            Some((_, Ok(number))) if number > 0 => Some(number),
+            Some((number, _)) => return Err(SpanError::NoChannel { number }),
+        };
+        Ok(Self { channel, ..self })
     }
 }
 
@@ -40,6 +52,12 @@ pub enum SpanError {
 
     #[error("span ends at {end_s} s, not after its start at {start_s} s")]
     EndNotAfterStart { start_s: f64, end_s: f64 },
+
+    #[error("channel {number} is not a channel: they count from 1")]
+    NoChannel { number: i32 },
+
+    #[error("channel {channel} is not in audio of {channels} channels")]
+    ChannelMissing { channel: u32, channels: usize },
 
     #[error("span from {start_s} s to {} is beyond the end of the audio at {audio_s:.2} s", end(.end_s))]
     BeyondEnd { start_s: f64, end_s: Option<f64>, audio_s: f64 },
@@ -58,8 +76,8 @@ mod tests {
 
     #[test]
     fn defaults_are_the_whole_audio() {
-        assert_eq!(Span::new(None, None), Ok(Span { start_s: 0.0, end_s: None }));
-        assert_eq!(Span::new(Some(1.5), Some(2.5)), Ok(Span { start_s: 1.5, end_s: Some(2.5) }));
+        assert_eq!(Span::new(None, None), Ok(Span { start_s: 0.0, end_s: None, channel: None }));
+        assert_eq!(Span::new(Some(1.5), Some(2.5)), Ok(Span { start_s: 1.5, end_s: Some(2.5), channel: None }));
     }
 
     #[test]
@@ -70,6 +88,9 @@ mod tests {
         assert_eq!(Span::new(None, Some(f64::INFINITY)), infinite);
         assert_eq!(Span::new(Some(-0.1), None), Err(SpanError::Negative { seconds: -0.1 }));
         assert_eq!(Span::new(None, Some(-2.0)), Err(SpanError::Negative { seconds: -2.0 }));
+        let whole = Span::new(None, None).unwrap();
+        assert_eq!(whole.on_channel(Some(0)), Err(SpanError::NoChannel { number: 0 }));
+        assert_eq!(whole.on_channel(Some(2)).unwrap().channel, Some(2));
         let backwards = Err(SpanError::EndNotAfterStart { start_s: 2.0, end_s: 2.0 });
         assert_eq!(Span::new(Some(2.0), Some(2.0)), backwards);
     }

@@ -1,4 +1,4 @@
-//! One audio track of a source, packet by packet, as mono blocks at the track's own rate.
+//! One audio track of a source, packet by packet, as blocks of frames at the track's own rate.
 //!
 //! Everything that is known about what Symphonia 0.6.1 does with odd files is here and in [`super::length`]:
 //! - MPEG audio: a length estimated from the bit rate is used to cut off "padding", which in a file of variable bit rate
@@ -66,7 +66,6 @@ pub(super) struct Stream<'s> {
     heard: Elapsed,
     max_seconds: f64,
     interleaved: Vec<f32>,
-    mono: Vec<f32>,
 }
 
 /// What one packet gave.
@@ -75,7 +74,25 @@ pub(super) struct Piece<'a> {
     /// Frames that were lost before the samples, or in their place. They count as silence: a shift in time would
     /// spoil every later span.
     pub(super) lost: u64,
-    pub(super) samples: &'a [f32],
+    pub(super) channels: usize,
+    interleaved: &'a [f32],
+}
+
+impl Piece<'_> {
+    /// One channel of it, from 0, or the mean of all. A channel that is not there is silent, as is what is not finite:
+    /// one NaN would spread through the resampler.
+    pub(super) fn mono(&self, channel: Option<usize>, out: &mut Vec<f32>) {
+        out.clear();
+        let frames = self.interleaved.chunks_exact(self.channels.max(1));
+        let finite = |sample: f32| if sample.is_finite() { sample } else { 0.0 };
+        match channel {
+            Some(channel) => out.extend(frames.map(|frame| finite(frame.get(channel).copied().unwrap_or(0.0)))),
+            None => {
+                let share = 1.0 / self.channels.max(1) as f32;
+                out.extend(frames.map(|frame| finite(frame.iter().sum::<f32>() * share)));
+            }
+        }
+    }
 }
 
 /// A gap in a FLAC stream longer than this is no damage, but a stream joined from others.
@@ -124,7 +141,6 @@ impl<'s> Stream<'s> {
             heard: Elapsed::default(),
             max_seconds: limits.max_seconds,
             interleaved: Vec::new(),
-            mono: Vec::new(),
         })
     }
 
@@ -214,7 +230,7 @@ impl<'s> Stream<'s> {
             Ok((rate, channels)) => {
                 check_rate(rate)?;
                 (self.rate, self.channels) = (rate, channels);
-                match self.mono.len() as u64 {
+                match self.decoded_frames() {
                     0 => {
                         self.health.nothing()?;
                         lost += self.stated_frames(packet).unwrap_or(0);
@@ -227,15 +243,16 @@ impl<'s> Stream<'s> {
             }
             Err(error) => {
                 self.health.damaged(error.to_string())?;
-                self.mono.clear();
+                self.interleaved.clear();
                 lost += self.stated_frames(packet).unwrap_or(self.frames).min(MOST_FRAMES);
             }
         }
-        let frames = self.mono.len() as u64;
+        let frames = self.decoded_frames();
         let (_, lost) = self.count(packet, lost, self.rate)?;
         let (dropped, kept) = self.count(packet, frames, self.rate)?;
-        let (dropped, kept) = (dropped as usize, kept as usize);
-        Ok(Piece { rate: self.rate, lost, samples: &self.mono[dropped..dropped + kept] })
+        let at = |frame: u64| frame as usize * self.channels;
+        let interleaved = &self.interleaved[at(dropped)..at(dropped + kept)];
+        Ok(Piece { rate: self.rate, lost, channels: self.channels, interleaved })
     }
 
     /// Counts a packet without decoding it, where its length can be believed.
@@ -255,7 +272,7 @@ impl<'s> Stream<'s> {
             return Ok(());
         }
         self.decode(packet)?;
-        let frames = self.mono.len() as u64;
+        let frames = self.decoded_frames();
         if self.stated_frames(packet) == Some(frames) && self.confirmed.len() < 16 {
             self.confirmed.push(frames);
         }
@@ -326,10 +343,15 @@ impl<'s> Stream<'s> {
         declared.unwrap_or(Declared::Nothing)
     }
 
-    /// Decodes into `mono`; returns rate and channels.
+    /// Frames of the last packet.
+    fn decoded_frames(&self) -> u64 {
+        (self.interleaved.len() / self.channels.max(1)) as u64
+    }
+
+    /// Decodes into `interleaved`; returns rate and channels.
     fn attempt(&mut self, packet: &Packet) -> Result<SymphoniaResult<(u32, usize)>, AudioError> {
         let is_opus = self.is_opus();
-        let Self { decoder, interleaved, mono, .. } = self;
+        let Self { decoder, interleaved, .. } = self;
         guarded(|| {
             if is_opus && opus::frames(&packet.data).is_none() {
                 return Err(SymphoniaError::DecodeError("opus: a packet without frames"));
@@ -337,7 +359,6 @@ impl<'s> Stream<'s> {
             let decoded = decoder.decode(packet)?;
             let channels = decoded.spec().channels().count();
             decoded.copy_to_vec_interleaved(interleaved);
-            average(interleaved, channels, mono);
             Ok((decoded.spec().rate(), channels))
         })
     }
@@ -461,30 +482,22 @@ fn choose_track(reader: &dyn FormatReader, container: Container) -> Result<Chose
     Err(refusal.unwrap_or(AudioError::NoAudioTrack { container: container.name() }))
 }
 
-/// The mean of the channels. What is not finite is silent: one NaN would spread through the resampler.
-fn average(interleaved: &[f32], channels: usize, mono: &mut Vec<f32>) {
-    mono.clear();
-    let share = 1.0 / channels.max(1) as f32;
-    mono.extend(interleaved.chunks_exact(channels.max(1)).map(|frame| {
-        let mean = frame.iter().sum::<f32>() * share;
-        if mean.is_finite() {
-            mean
-        } else {
-            0.0
-        }
-    }));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn channels_are_averaged() {
-        let mut mono = vec![9.0];
-        average(&[1.0, 0.0, 0.5, -0.5, f32::NAN, 1.0], 2, &mut mono);
-        assert_eq!(mono, [0.5, 0.0, 0.0]);
-        average(&[0.25, f32::INFINITY], 1, &mut mono);
-        assert_eq!(mono, [0.25, 0.0]);
+    fn channels_are_averaged_or_taken() {
+        let mono = |interleaved: &[f32], channels, channel| {
+            let mut out = vec![9.0];
+            Piece { rate: 16_000, lost: 0, channels, interleaved }.mono(channel, &mut out);
+            out
+        };
+        let stereo = [1.0, 0.0, 0.5, -0.5, f32::NAN, 1.0];
+        assert_eq!(mono(&stereo, 2, None), [0.5, 0.0, 0.0]);
+        assert_eq!(mono(&stereo, 2, Some(0)), [1.0, 0.5, 0.0]);
+        assert_eq!(mono(&stereo, 2, Some(1)), [0.0, -0.5, 1.0]);
+        assert_eq!(mono(&stereo, 2, Some(2)), [0.0, 0.0, 0.0]);
+        assert_eq!(mono(&[0.25, f32::INFINITY], 1, None), [0.25, 0.0]);
     }
 }
