@@ -85,6 +85,34 @@ pub fn min_speech() -> Option<f64> {
     Some(MIN_SPEECH.get()).filter(|seconds| *seconds >= 0.0)
 }
 
+static MIN_SPEECH_TO_MATCH: GucSetting<f64> = GucSetting::<f64>::new(0.0);
+
+/// Seconds of speech that an automatic label needs.
+pub fn min_speech_to_match() -> f64 {
+    MIN_SPEECH_TO_MATCH.get()
+}
+
+static MIN_SPEECH_TO_CONFIRM: GucSetting<f64> = GucSetting::<f64>::new(-1.0);
+
+/// Seconds of speech with which an automatic label confirms itself; negative: never.
+pub fn min_speech_to_confirm() -> f64 {
+    MIN_SPEECH_TO_CONFIRM.get()
+}
+
+static MIN_SPEECH_TO_CREATE: GucSetting<f64> = GucSetting::<f64>::new(0.0);
+
+/// Seconds of speech that a clip needs to make a person known.
+pub fn min_speech_to_create() -> f64 {
+    MIN_SPEECH_TO_CREATE.get()
+}
+
+static CONFIRM_AUTOMATIC_LABELS: GucSetting<bool> = GucSetting::<bool>::new(false);
+
+/// Whether automatic labels are confirmed at once.
+pub fn confirm_automatic_labels() -> bool {
+    CONFIRM_AUTOMATIC_LABELS.get()
+}
+
 static CLUSTER_THREADS: GucSetting<i32> = GucSetting::<i32>::new(1);
 
 /// Threads of one clustering.
@@ -191,6 +219,44 @@ pub fn declare() {
         &MIN_SPEECH,
         -1.0,
         60.0,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_float_guc(
+        c"speaker.min_speech_to_match",
+        c"Seconds of speech that a segment needs to be labelled by identify_speakers().",
+        c"A higher value leaves short segments unknown, whose matches are wrong more often.",
+        &MIN_SPEECH_TO_MATCH,
+        0.0,
+        60.0,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_float_guc(
+        c"speaker.min_speech_to_confirm",
+        c"Seconds of speech with which a label of identify_speakers() is confirmed by itself; -1 means never.",
+        c"Labels that confirm themselves move the mean that the next call is measured against: a wrong one draws others after it.",
+        &MIN_SPEECH_TO_CONFIRM,
+        -1.0,
+        3600.0,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_float_guc(
+        c"speaker.min_speech_to_create",
+        c"Seconds of speech that a clip needs for enroll_speaker().",
+        c"A higher value refuses clips whose voice would be confused with others.",
+        &MIN_SPEECH_TO_CREATE,
+        0.0,
+        60.0,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"speaker.confirm_automatic_labels",
+        c"Whether automatic labels are confirmed at once.",
+        c"The risk: one stranger who is accepted by mistake moves the mean of a person, and after some recordings has taken it over.",
+        &CONFIRM_AUTOMATIC_LABELS,
         GucContext::Userset,
         GucFlags::default(),
     );

@@ -37,7 +37,7 @@ SELECT count(*) FILTER (WHERE c.n IS DISTINCT FROM t.n) AS wrong_counts, max(c.m
 FROM speaker.speaker_centroids AS c
 FULL JOIN (SELECT s.speaker_id, e.model_id, count(*) AS n, speaker_centroid(e.embedding) AS mean
            FROM speaker.segments AS s JOIN speaker.embeddings AS e ON e.segment_id = s.id
-           WHERE s.speaker_id IS NOT NULL GROUP BY 1, 2) AS t USING (speaker_id, model_id);
+           WHERE s.speaker_id IS NOT NULL AND s.label_confirmed GROUP BY 1, 2) AS t USING (speaker_id, model_id);
 SELECT * FROM drift;
 SELECT count(*) > 5 AS enough_to_compare FROM speaker.speaker_centroids;
 

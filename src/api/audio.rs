@@ -104,7 +104,7 @@ fn speaker_recording_clip(
     named_by: Option<&str>,
     start_s: Option<f64>,
     end_s: Option<f64>,
-    channel: Option<i32>,
+    channel: default!(Option<i32>, "NULL"),
 ) -> Option<Vec<u8>> {
     raise(|| {
         let audio = Audio::of_recording(audio, audio_lo, audio_path, named_by)

@@ -118,7 +118,9 @@ fn speaker_extract_state(fcinfo: pg_sys::FunctionCallInfo) -> Internal {
             let bounds = Bounds::new(starts, ends, channels)?;
             let ids = segment_ids.ok_or(SqlError::Null { argument: "segment_ids" })?;
             if ids.len() != bounds.len() {
-                return Err(SqlError::OtherLength { argument: "segment_ids", got: ids.len(), starts: bounds.len() }.into());
+                return Err(
+                    SqlError::OtherLength { argument: "segment_ids", got: ids.len(), starts: bounds.len() }.into()
+                );
             }
             state.extraction.check_room(ids.len())?;
             // Elements of one segment, one after the other, are its pieces.

@@ -237,6 +237,10 @@ catalogue! {
         "Other content under the same external_id",
         "Which content is the right one.",
         "The same content again is a no-op. Give other audio another external_id; add_run() adds other segments.";
+    BATCH_UNKNOWN: "batch_unknown", ERRCODE_NO_DATA_FOUND, PERMANENT,
+        "A batch of labels that there is not",
+        "SELECT * FROM speaker.label_batches; row-level security may hide it.",
+        "Pass the batch_id that identify_speakers() or confirm_labels() returned.";
     RUN_UNKNOWN: "run_unknown", ERRCODE_NO_DATA_FOUND, PERMANENT,
         "No such run",
         "SELECT id FROM speaker.runs.",

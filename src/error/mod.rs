@@ -213,10 +213,9 @@ fn model(error: &OnnxError) -> &'static ErrorCode {
 
 fn segments(error: &SegmentsError) -> &'static ErrorCode {
     match error {
-        SegmentsError::Empty
-        | SegmentsError::Json { .. }
-        | SegmentsError::Unknown
-        | SegmentsError::Line { .. } => &SEGMENTS_INVALID,
+        SegmentsError::Empty | SegmentsError::Json { .. } | SegmentsError::Unknown | SegmentsError::Line { .. } => {
+            &SEGMENTS_INVALID
+        }
         SegmentsError::OtherFile { .. } => &SEGMENTS_OF_SEVERAL_FILES,
         SegmentsError::TooMuchMemory { .. } => &TOO_MUCH_MEMORY,
     }

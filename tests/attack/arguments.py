@@ -42,7 +42,7 @@ def backfill(target):
 ARGUMENTS = {
     "access": same("'write'"), "assign": same("true"), "attempts": same("3"), "audio": same("NULL::pg_catalog.bytea"),
     "audio_lo": same("NULL::pg_catalog.oid"), "audio_path": same("NULL::pg_catalog.text"), "audio_sha256": same("pg_catalog.sha256('x')"),
-    "b": backfill, "batch_size": same("10"), "belongs_to": same("'segments'"), "can_commit": same("true"),
+    "b": backfill, "batch_size": same("10"), "batch": same("0"), "call": same("'mine'"), "confirmed": same("ARRAY[true]"), "explain": same("true"), "method": same("'mean'"), "vectors": lambda t: f"ARRAY[{VECTOR.format(1)}]", "belongs_to": same("'segments'"), "can_commit": same("true"), "channel": same("1"),
     "claim": claim, "cluster": text("cluster"), "clustering_id": number("clustering_id"), "code": same("'row_hidden'"),
     "collection": text("collection"), "content": same("pg_catalog.sha256('x')"), "crashed": same("true"),
     "deltas": lambda t: f"ARRAY[({t.speaker_id}, '{t.collection}', 1, 1, pg_catalog.array_fill(1::pg_catalog.float8, ARRAY[256]))::speaker.centroid_delta]",
@@ -55,11 +55,12 @@ ARGUMENTS = {
     "max_segments": same("10"), "message": same("'m'"), "min_cluster_size": same("2"), "min_samples": same("1"),
     "model": same("'ge2e'"), "model_id": same("1"), "new_name": lambda t: f"'{t.speaker} New'",
     "of_clustering": number("clustering_id"), "only_unknown": same("false"), "ordinal": same("1"), "padding_s": same("0.5"),
-    "parameters": same("'{}'::pg_catalog.jsonb"), "parsed": same("ARRAY[('s', 0, 0, 1, 'l', 't', 1)::speaker.segment_input]"),
+    "parameters": same("'{}'::pg_catalog.jsonb"), "parsed": same("ARRAY[('s', 0, 0, 1, NULL, 'l', 't', 1, NULL, NULL)::speaker.segment_input]"),
     "recording": text("recording"), "recording_id": number("recording_id"), "remaining": same("0"),
     "run_id": number("run_id"), "runs": array("run_id", "bigint"), "scores": same("ARRAY[1::pg_catalog.float8]"),
     "segment_id": number("segment_id"), "segment_ids": array("segment_id", "bigint"), "segment_source": same("'manual'"),
     ("segments", "bigint[]"): array("segment_id", "bigint"), ("segments", "jsonb"): same(f"'{SEGMENTS}'::pg_catalog.jsonb"),
+    ("segments", "json"): same(f"'{SEGMENTS}'::pg_catalog.json"),
     ("segments", "text"): same(f"'{SEGMENTS}'::pg_catalog.text"), "source": same("'manual'"), "speaker": text("speaker"),
     "speaker_ids": array("speaker_id", "bigint"), "start_s": same("0.0"), "state": same("'XX000'"), "step": same("'recover'"),
     "threshold": same("0.1"), "time_budget": same("NULL::interval"), "to_role": text("member"), "unit": same(VECTOR.format(1)),
@@ -69,12 +70,12 @@ ARGUMENTS = {
 COLUMNS = ARGUMENTS | {
     "id": number("segment_id"), "name": text("speaker"), "metadata": same("'{\"by\": \"me\"}'"), "audio": same("NULL::pg_catalog.bytea"),
     "content_hash": same("pg_catalog.sha256('x')"), "source_index": same("7"), "start_time": same("0.25"), "end_time": same("0.75"),
-    "speaker_label": same("'mine'"), "text": same("'mine'"), "confidence": same("0.5"), "rejected": same("'mine'"),
+    "speaker_label": same("'mine'"), "text": same("'mine'"), "confidence": same("0.5"), "rejected": same("'mine'"), "rejected_code": same("'segment_empty'"),
     "speaker_id": number("speaker_id"), "label_source": same("'manual'"), "label_score": same("0.5"), "label_model_id": same("1"),
-    "label_clustering_id": number("clustering_id"), "labelled_at": same("pg_catalog.now()"), "speech_s": same("1.0"), "names": same("'{A}'"),
+    "label_clustering_id": number("clustering_id"), "labelled_at": same("pg_catalog.now()"), "label_confirmed": same("true"), "label_batch": same("1"), "speech_s": same("1.0"), "overlapped_s": same("0.0"), "names": same("'{A}'"),
     "tree": same("'{}'"), "probability": same("0.5"), "outlier_score": same("0.5"), "core_distance": same("0.5"), "node": same("0"),
     "density": same("0.5"), "representative": same("true"),
-    "outcomes": lambda t: f"ARRAY[({t.segment_id}, NULL, NULL, NULL, 'fail', 'mine', 'mine')::speaker.outcome]",
+    "outcomes": lambda t: f"ARRAY[({t.segment_id}, NULL, NULL, NULL, NULL, 'fail', 'mine', 'mine')::speaker.outcome]",
 }
 
 FUNCTIONS = """

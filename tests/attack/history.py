@@ -78,7 +78,7 @@ def labels(attempts, connection, victim):
     stated = "label_source = 'knn', label_score = 1, labelled_at = '1999-01-01'"
     fixed = ("42501", "55000", "0A000", "23514")
     segment = f"WHERE id = {victim.segment_id}"
-    outcome = f"ARRAY[({victim.segment_id}, NULL, NULL, NULL, 'rejected', 'forged', 'forged')::speaker.outcome]"
+    outcome = f"ARRAY[({victim.segment_id}, NULL, NULL, NULL, NULL, 'rejected', 'forged', 'forged')::speaker.outcome]"
     claim = ("INSERT INTO speaker.embedding_claims (collection, model_id, step, segments) VALUES ('{}', 1, 'embed', '{{}}')"
              .format(victim.collection))
     for name, statements, codes in [
@@ -90,7 +90,7 @@ def labels(attempts, connection, victim):
         ("an outcome of what was not claimed", [claim, f"UPDATE speaker.embedding_claims SET outcomes = {outcome} "
          "WHERE pid = pg_backend_pid()"], (None,)),
         ("an outcome of a kind that there is not", [claim, "UPDATE speaker.embedding_claims SET outcomes = "
-         f"ARRAY[({victim.segment_id}, NULL, NULL, NULL, 'success!', NULL, NULL)::speaker.outcome] WHERE pid = pg_backend_pid()"], ("22023",)),
+         f"ARRAY[({victim.segment_id}, NULL, NULL, NULL, NULL, 'success!', NULL, NULL)::speaker.outcome] WHERE pid = pg_backend_pid()"], ("22023",)),
         ("a claim of another session", ["SELECT 1", "UPDATE speaker.embedding_claims SET pid = pg_backend_pid()"], DENIED),
         ("a vector of another dimension", "UPDATE speaker.embeddings SET embedding = '[1,2,3]'", ("23503",)),
         ("a vector under another model", f"INSERT INTO speaker.embeddings (segment_id, collection, model_id, embedding) "

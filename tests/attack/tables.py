@@ -22,7 +22,7 @@ KEYS = {"recordings": ("id", "recording_id"), "runs": ("id", "run_id"), "segment
         "clusterings": ("id", "clustering_id"), "embedding_claims": ("lease", "lease"), "embeddings": ("segment_id", "segment_id"),
         "cluster_members": ("clustering_id", "clustering_id")}
 # What a row need not say, and cannot together with the rest.
-LEFT_OUT = ("audio_lo", "audio_path", "rejected", "error_code", "tree", "max_segments")
+LEFT_OUT = ("audio_lo", "audio_path", "rejected", "rejected_code", "error_code", "tree", "max_segments")
 
 
 def insertion(table, columns, target, parents=None):

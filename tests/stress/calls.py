@@ -54,7 +54,7 @@ def ingest(s):
 
 @call(6, UNIQUE, *GONE)
 def add_run(s):
-    name = s.some("recordings", "external_id")
+    name = s.some("recordings", "external_id") or "none"
     [[run]] = s.run("SELECT {0}.add_run(%s, %s, %s)", name, turns(s.rng, s.rng.randint(1, 6)), "manual")
     s.note_made(name, run)
 
@@ -160,7 +160,7 @@ def rename_speaker(s):
 
 @call(5, *GONE)
 def identify_speakers(s):
-    s.run("SELECT * FROM {0}.identify_speakers(%s, %s)", s.some("runs"), s.rng.choice([0.75, -1]))
+    s.run("SELECT * FROM {0}.identify_speakers(%s, %s)", s.some("runs") or -1, s.rng.choice([0.75, -1]))
 
 
 @call(4, *GONE)

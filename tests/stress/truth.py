@@ -7,7 +7,7 @@ CENTROIDS = """
     SELECT count(*) FROM (
         SELECT s.speaker_id, e.model_id, count(*) AS n, speaker_weighted_sum(e.embedding, 1::float8) AS sum
         FROM {0}.segments AS s JOIN {0}.embeddings AS e ON e.segment_id = s.id
-        WHERE s.speaker_id IS NOT NULL GROUP BY 1, 2) AS made
+        WHERE s.speaker_id IS NOT NULL AND s.label_confirmed GROUP BY 1, 2) AS made
     FULL JOIN {0}.speaker_centroids AS kept USING (speaker_id, model_id)
     WHERE made.n IS DISTINCT FROM kept.n
        OR (SELECT max(abs(x - y)) FROM unnest(made.sum, kept.sum) AS u (x, y)) > 1e-9"""

@@ -119,3 +119,15 @@ fn parts_that_wait_are_bounded() {
 fn no_spans_read_nothing() {
     assert_eq!(decode_within(sample("speech.wav"), &[], &Limits::default()).1, Ok::<(), AudioError>(()));
 }
+
+/// What comes before the first packet that can be decoded is silence of each channel.
+#[test]
+fn a_damaged_first_packet_takes_no_channel_away() {
+    let mut m4a = sample("speech_stereo.m4a");
+    let mdat = m4a.windows(4).position(|four| four == b"mdat").unwrap();
+    m4a[mdat + 4..mdat + 260].fill(0xff);
+    let (out, result) = decode_within(m4a, &[whole(), on(whole(), 1), on(whole(), 2)], &Limits::default());
+    assert_eq!(result, Ok(()));
+    let lengths: Vec<_> = out.iter().map(|(_, audio)| audio.as_ref().map(|audio| audio.samples().len())).collect();
+    assert!(lengths.iter().all(|length| *length == lengths[0] && length.is_ok()), "{lengths:?}");
+}

@@ -202,8 +202,14 @@ fn labels_are_kept_as_given() {
 
 #[test]
 fn a_confidence_is_a_share() {
-    let cases =
-        [("0.5", Some(0.5)), ("1", Some(1.0)), ("1.0000001", Some(1.0)), ("95", Some(0.95)), ("-1", None), ("1e9", None)];
+    let cases = [
+        ("0.5", Some(0.5)),
+        ("1", Some(1.0)),
+        ("1.0000001", Some(1.0)),
+        ("95", Some(0.95)),
+        ("-1", None),
+        ("1e9", None),
+    ];
     for (confidence, expected) in cases {
         let got = parse_segments(&format!(r#"[{{"start": 0, "end": 1, "confidence": {confidence}}}]"#)).unwrap();
         assert_eq!(got[0].confidence, expected, "{confidence}");

@@ -20,7 +20,7 @@ LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RETURN ARRAY[
         'migrations', 'models', 'recordings', 'speakers', 'runs', 'segments', 'embeddings', 'embedding_jobs', 'embedding_claims',
-        'tallies', 'speaker_centroids', 'assignments', 'clusterings', 'cluster_members', 'memberships',
+        'tallies', 'speaker_centroids', 'assignments', 'label_batches', 'clusterings', 'cluster_members', 'memberships',
         'segment_sources', 'missing_indexes', 'speaker_embeddings', 'transcript', 'error_codes', 'embedding_failures', 'status',
         'backfill_progress'];
 END
@@ -64,12 +64,13 @@ BEGIN
             GRANT DELETE, INSERT (collection, recording_id, segment_source, parameters, content_hash), UPDATE (parameters)
                 ON @store@.runs TO %1$s;
             GRANT DELETE, INSERT (collection, run_id, external_id, source_index, start_time, end_time, channel, speaker_label, text,
-                confidence, rejected, rejected_code, speaker_id, label_source, label_score, label_model_id, label_clustering_id, labelled_at),
+                confidence, rejected, rejected_code, speaker_id, label_source, label_score, label_model_id, label_clustering_id, label_confirmed, label_batch, labelled_at),
                 UPDATE (external_id, source_index, start_time, end_time, channel, speaker_label, text,
-                confidence, rejected, rejected_code, speaker_id, label_source, label_score, label_model_id, label_clustering_id, labelled_at)
+                confidence, rejected, rejected_code, speaker_id, label_source, label_score, label_model_id, label_clustering_id, label_confirmed, label_batch, labelled_at)
                 ON @store@.segments TO %1$s;
             GRANT DELETE, INSERT (segment_id, collection, model_id, embedding, speech_s, overlapped_s), UPDATE (embedding, speech_s, overlapped_s)
                 ON @store@.embeddings TO %1$s;
+            GRANT INSERT (collection, call) ON @store@.label_batches TO %1$s;
             GRANT DELETE, INSERT (collection, run_id, runs, model_id, parameters, names, tree), UPDATE (parameters)
                 ON @store@.clusterings TO %1$s;
             GRANT DELETE, INSERT, UPDATE (cluster, probability, representative) ON @store@.cluster_members TO %1$s;

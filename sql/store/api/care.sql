@@ -16,13 +16,14 @@ BEGIN
           FROM @store@.segments AS s
           JOIN @store@.embeddings AS e ON e.segment_id = s.id AND e.collection = s.collection
           JOIN @store@.speakers AS p ON p.id = s.speaker_id AND p.collection = s.collection
+          WHERE s.label_confirmed
           GROUP BY p.id, p.collection, e.model_id) AS d;
     GET DIAGNOSTICS made = ROW_COUNT;
     RETURN made;
 END
 $$;
 COMMENT ON FUNCTION @store@.rebuild_speaker_centroids() IS
-    'Makes all speakers'' means anew from labels and embeddings, and returns their number. For the store''s owner; writers wait meanwhile.';
+    'Makes all speakers'' means anew from confirmed labels and embeddings, and returns their number. For the store''s owner; writers wait meanwhile.';
 
 CREATE OR REPLACE FUNCTION @store@.repair_store() RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$

@@ -39,6 +39,10 @@ BEGIN
         PERFORM @store@.embed_now(home, chosen, ARRAY[label_segment.segment_id], NULL);
     END IF;
     changed := @store@.assign(ARRAY[label_segment.segment_id], ARRAY[person], 'manual', NULL, chosen, NULL, false, home);
+    -- Who says again what was suggested confirms it.
+    IF changed = 0 THEN
+        changed := @store@.confirm(ARRAY[label_segment.segment_id], home, NULL);
+    END IF;
     IF in_cluster THEN
         changed := changed + @store@.label_cluster(newest.clustering_id, newest.cluster, speaker, home);
     END IF;
@@ -57,6 +61,97 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @store@.unlabel_segment(bigint, text) IS 'Makes a segment unknown again; false if it was.';
+
+CREATE OR REPLACE FUNCTION @store@.confirm_labels(
+    run_id bigint DEFAULT 0, recording text DEFAULT NULL, speaker text DEFAULT NULL, batch bigint DEFAULT 0,
+    collection text DEFAULT NULL, OUT confirmed bigint, OUT batch_id bigint)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    home text;
+    among bigint[];
+    person bigint;
+    ids bigint[];
+BEGIN
+    IF confirm_labels.run_id IS NULL OR batch IS NULL
+       OR confirm_labels.run_id = 0 AND recording IS NULL AND speaker IS NULL AND batch = 0 THEN
+        PERFORM @store@.raise_error('argument_missing', 'none of run_id, recording, speaker and batch is given',
+            'Say which labels are right. NULL is no id.');
+    END IF;
+    SELECT s.home, s.runs INTO home, among FROM @store@.runs_meant(confirm_labels.run_id, recording, confirm_labels.collection) AS s;
+    IF batch <> 0 THEN
+        home := @store@.home_of_batch(batch, CASE WHEN confirm_labels.run_id <> 0 THEN home ELSE confirm_labels.collection END);
+    END IF;
+    IF speaker IS NOT NULL THEN
+        person := @store@.speaker_id(speaker, home, false);
+    END IF;
+    ids := ARRAY(
+        SELECT s.id FROM @store@.segments AS s
+        WHERE s.collection = home AND NOT s.label_confirmed
+          AND (among IS NULL OR s.run_id = ANY (among)) AND (person IS NULL OR s.speaker_id = person)
+          AND (batch = 0 OR s.label_batch = batch)
+        ORDER BY s.id);
+    batch_id := @store@.new_batch(home, 'confirm_labels');
+    confirmed := @store@.confirm(ids, home, batch_id);
+END
+$$;
+COMMENT ON FUNCTION @store@.confirm_labels(bigint, text, text, bigint, text) IS
+    'Stands for automatic labels, of a run, a recording, a speaker or a batch (or where several are given, of all of these): from now on they move the means. Returns how many, and the batch that undo_labels() takes back.';
+
+CREATE OR REPLACE FUNCTION @store@.undo_labels(
+    batch bigint, collection text DEFAULT NULL, OUT undone bigint, OUT left_alone bigint)
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    home CONSTANT text := @store@.home_of_batch(batch, undo_labels.collection);
+    ids bigint[];
+BEGIN
+    SELECT array_agg(x.id) INTO ids
+    FROM (SELECT DISTINCT a.segment_id AS id FROM @store@.assignments AS a WHERE a.batch_id = batch AND a.collection = home) AS x;
+    left_alone := coalesce(cardinality(ids), 0);
+    PERFORM FROM @store@.speakers AS p
+    WHERE p.collection = home AND p.id IN (
+        SELECT coalesce(a.previous_speaker_id, a.speaker_id) FROM @store@.assignments AS a WHERE a.batch_id = batch AND a.collection = home)
+    ORDER BY p.id FOR KEY SHARE;
+    ids := ARRAY(
+        SELECT s.id FROM @store@.segments AS s
+        WHERE s.id = ANY (ids) AND s.collection = home AND s.label_batch = batch ORDER BY s.id FOR NO KEY UPDATE);
+    -- What the history has of each before this call; a speaker who is gone since is nobody.
+    UPDATE @store@.segments AS s
+    SET speaker_id = b.speaker_id, label_source = CASE WHEN b.speaker_id IS NULL THEN 'undo' ELSE b.source END,
+        label_score = b.score, label_model_id = b.model_id, label_clustering_id = b.clustering_id,
+        label_confirmed = b.confirmed, label_batch = b.batch_id,
+        labelled_at = clock_timestamp()
+    FROM (SELECT i.id, p.id AS speaker_id, h.source, h.score, h.model_id, h.clustering_id,
+                 CASE WHEN p.id IS NOT NULL THEN h.confirmed END AS confirmed, h.batch_id
+          FROM unnest(ids) AS i (id)
+          LEFT JOIN LATERAL (
+              SELECT a.* FROM @store@.assignments AS a
+              WHERE a.segment_id = i.id AND a.collection = home AND a.id < (
+                  SELECT min(f.id) FROM @store@.assignments AS f
+                  WHERE f.segment_id = i.id AND f.collection = home AND f.batch_id = batch)
+              ORDER BY a.id DESC LIMIT 1) AS h ON true
+          LEFT JOIN @store@.speakers AS p ON p.id = h.speaker_id AND p.collection = home) AS b
+    WHERE s.id = b.id AND s.collection = home AND s.speaker_id IS DISTINCT FROM b.speaker_id;
+    -- Those that the call did not label but confirmed.
+    UPDATE @store@.segments AS s
+    SET label_confirmed = b.confirmed, label_batch = b.batch_id
+    FROM (SELECT i.id, h.confirmed, h.batch_id
+          FROM unnest(ids) AS i (id)
+          JOIN LATERAL (
+              SELECT a.* FROM @store@.assignments AS a
+              WHERE a.segment_id = i.id AND a.collection = home AND a.id < (
+                  SELECT min(f.id) FROM @store@.assignments AS f
+                  WHERE f.segment_id = i.id AND f.collection = home AND f.batch_id = batch)
+              ORDER BY a.id DESC LIMIT 1) AS h ON true) AS b
+    WHERE s.id = b.id AND s.collection = home AND s.label_batch = batch;
+    undone := (SELECT count(*) FROM @store@.segments AS s
+                        WHERE s.id = ANY (ids) AND s.collection = home AND s.label_batch IS DISTINCT FROM batch);
+    left_alone := left_alone - undone;
+END
+$$;
+COMMENT ON FUNCTION @store@.undo_labels(bigint, text) IS
+    'Takes back a whole call that labelled or confirmed segments: each is as it was before, and the means with it. What somebody has labelled otherwise since is left alone, and counted. Speakers that the call made stay.';
 
 CREATE OR REPLACE FUNCTION @store@.rename_speaker(speaker text, new_name text, collection text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -85,6 +180,7 @@ DECLARE
     target_id CONSTANT bigint := @store@.speaker_id(into_speaker, home, false);
     found_both bigint;
     ids bigint[];
+    stood boolean[];
     changed bigint;
 BEGIN
     IF source_id = target_id THEN
@@ -98,8 +194,10 @@ BEGIN
         PERFORM @store@.raise_error('speaker_unknown',
             format('speaker "%s" or "%s" was merged by another session', speaker, into_speaker));
     END IF;
-    ids := ARRAY(SELECT s.id FROM @store@.segments AS s WHERE s.speaker_id = source_id AND s.collection = home ORDER BY s.id);
-    changed := @store@.assign(ids, array_fill(target_id, ARRAY[cardinality(ids)]), 'merge', NULL, NULL, NULL, false, home);
+    SELECT coalesce(array_agg(s.id ORDER BY s.id), '{}'), array_agg(s.label_confirmed ORDER BY s.id) INTO ids, stood
+    FROM @store@.segments AS s WHERE s.speaker_id = source_id AND s.collection = home;
+    -- A suggestion stays one.
+    changed := @store@.assign(ids, array_fill(target_id, ARRAY[cardinality(ids)]), 'merge', NULL, NULL, NULL, false, home, stood);
     DELETE FROM @store@.speakers AS p WHERE p.id = source_id AND p.collection = home;
     RETURN changed;
 END

@@ -80,7 +80,7 @@ DECLARE
 BEGIN
     SELECT array_agg(x.speaker_id) INTO people
     FROM (SELECT n.speaker_id, sum(n.embeddings) OVER (ORDER BY n.distance, n.speaker_id) AS embeddings
-          FROM @store@.models AS m, @store@.speaker_knn(unit, 10, home, m.name) AS n
+          FROM @store@.models AS m, @store@.speaker_knn(unit, 10, home, m.name, 'mean'::text) AS n
           WHERE m.id = segments_of_nearest_speakers.model_id) AS x
     WHERE x.embeddings <= 2000;
     SELECT array_agg(x.id) INTO found

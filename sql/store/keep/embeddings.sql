@@ -92,7 +92,7 @@ BEGIN
          FROM (SELECT s.speaker_id, s.collection, c.model_id, sum(c.weight) AS n,
                       @extension@.speaker_weighted_sum(c.embedding, c.weight::float8) AS sum
                FROM (%s) AS c JOIN @store@.segments AS s ON (s.id, s.collection) = (c.segment_id, c.collection)
-               WHERE s.speaker_id IS NOT NULL
+               WHERE s.speaker_id IS NOT NULL AND s.label_confirmed
                GROUP BY s.speaker_id, s.collection, c.model_id) AS d', changed) INTO deltas;
     PERFORM @store@.apply_centroid_deltas(deltas) WHERE deltas IS NOT NULL;
     RETURN NULL;

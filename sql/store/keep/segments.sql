@@ -12,8 +12,13 @@ BEGIN
         NEW.label_score := NULL;
         NEW.label_model_id := NULL;
         NEW.label_clustering_id := NULL;
+        NEW.label_confirmed := true;
+        NEW.label_batch := NULL;
     END IF;
     NEW.label_source := coalesce(NEW.label_source, 'manual');
+    -- What nobody has looked at is a suggestion, unless the user has it otherwise.
+    NEW.label_confirmed := CASE WHEN NEW.speaker_id IS NOT NULL THEN coalesce(
+        NEW.label_confirmed, NEW.label_source NOT IN ('knn', 'chunk') OR @extension@.speaker_confirm_automatic_labels()) END;
     NEW.labelled_at := clock_timestamp();
     RETURN NEW;
 END
@@ -32,14 +37,18 @@ BEGIN
 END
 $$;
 CREATE OR REPLACE TRIGGER label_is_fixed
-    BEFORE UPDATE OF label_source, label_score, label_model_id, label_clustering_id, labelled_at ON @store@.segments FOR EACH ROW
+    BEFORE UPDATE OF label_source, label_score, label_model_id, label_clustering_id, label_confirmed, label_batch, labelled_at ON @store@.segments FOR EACH ROW
     -- Column by column: two rows compared read otherwise once they are dumped and restored.
     WHEN (OLD.speaker_id IS NOT DISTINCT FROM NEW.speaker_id
           AND (OLD.label_source IS DISTINCT FROM NEW.label_source
                OR OLD.label_score IS DISTINCT FROM NEW.label_score
                OR OLD.label_model_id IS DISTINCT FROM NEW.label_model_id
                OR OLD.label_clustering_id IS DISTINCT FROM NEW.label_clustering_id
-               OR OLD.labelled_at IS DISTINCT FROM NEW.labelled_at))
+               OR OLD.labelled_at IS DISTINCT FROM NEW.labelled_at
+               -- Confirmed or not, by which call: that may change.
+               OR NEW.label_confirmed IS NULL AND NEW.speaker_id IS NOT NULL
+               OR NEW.label_confirmed IS NOT NULL AND NEW.speaker_id IS NULL
+               OR OLD.label_confirmed IS NOT DISTINCT FROM NEW.label_confirmed AND OLD.label_batch IS DISTINCT FROM NEW.label_batch))
     EXECUTE FUNCTION @store@.label_is_fixed();
 
 -- Why it was rejected was said of the old bounds, or the old channel.
@@ -64,10 +73,10 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM @store@.check_table(TG_RELID, 'segments');
     INSERT INTO @store@.assignments
-        (collection, segment_id, speaker_id, speaker, source, score, model_id, clustering_id,
+        (collection, segment_id, speaker_id, speaker, source, score, model_id, clustering_id, confirmed, batch_id,
          assigned_by, assigned_role, assigned_at)
     SELECT n.collection, n.id, n.speaker_id, p.name, n.label_source, n.label_score, n.label_model_id, n.label_clustering_id,
-           session_user, nullif(current_setting('role'), 'none'), n.labelled_at
+           n.label_confirmed, n.label_batch, session_user, nullif(current_setting('role'), 'none'), n.labelled_at
     FROM after AS n JOIN @store@.speakers AS p ON p.id = n.speaker_id AND p.collection = n.collection
     ORDER BY n.id;
     -- In the ledger from the start, so that sessions that look for work need not enter it.
@@ -97,7 +106,7 @@ BEGIN
     PERFORM @store@.check_table(TG_RELID, 'segments');
     -- All of it planned anew each time: a plan made for one row serves thousands badly.
     EXECUTE
-        'SELECT bool_or(o.speaker_id IS DISTINCT FROM n.speaker_id),
+        'SELECT bool_or((o.speaker_id, o.label_confirmed) IS DISTINCT FROM (n.speaker_id, n.label_confirmed)),
                 array_agg(n.id ORDER BY n.id) FILTER (WHERE (o.start_time, o.end_time, o.channel) IS DISTINCT FROM (n.start_time, n.end_time, n.channel)),
                 array_agg(n.collection ORDER BY n.id) FILTER (WHERE (o.start_time, o.end_time, o.channel) IS DISTINCT FROM (n.start_time, n.end_time, n.channel)),
                 array_agg(o.speaker_id) || array_agg(n.speaker_id)
@@ -113,7 +122,7 @@ BEGIN
              LEFT JOIN @store@.segments AS s ON (s.id, s.collection) = (n.id, n.collection)
              LEFT JOIN @store@.embedding_jobs AS j ON (j.segment_id, j.collection) = (n.id, n.collection)
              LEFT JOIN @store@.embeddings AS e ON (e.segment_id, e.collection) = (n.id, n.collection)
-             WHERE o.speaker_id IS DISTINCT FROM n.speaker_id
+             WHERE (o.speaker_id, o.label_confirmed) IS DISTINCT FROM (n.speaker_id, n.label_confirmed)
                AND (s.id IS NULL
                     -- In this transaction, and not before the segment.
                     OR e.xmin = s.xmin AND e.cmin::text::bigint >= s.cmin::text::bigint
@@ -132,7 +141,7 @@ BEGIN
                                    WHERE (e.segment_id, e.collection) IN (
                                        SELECT n.id, n.collection FROM after AS n
                                        JOIN before AS o ON (o.id, o.collection) = (n.id, n.collection)
-                                       WHERE o.speaker_id IS DISTINCT FROM n.speaker_id
+                                       WHERE (o.speaker_id, o.label_confirmed) IS DISTINCT FROM (n.speaker_id, n.label_confirmed)
                                           OR (o.start_time, o.end_time, o.channel) IS DISTINCT FROM (n.start_time, n.end_time, n.channel))
                                    ORDER BY e.segment_id, e.model_id FOR %s) AS locked',
             CASE WHEN moved IS NULL THEN 'SHARE' ELSE 'UPDATE' END);
@@ -144,7 +153,7 @@ BEGIN
                                    WHERE (j.segment_id, j.collection) IN (
                                        SELECT n.id, n.collection FROM after AS n
                                        JOIN before AS o ON (o.id, o.collection) = (n.id, n.collection)
-                                       WHERE o.speaker_id IS DISTINCT FROM n.speaker_id)
+                                       WHERE (o.speaker_id, o.label_confirmed) IS DISTINCT FROM (n.speaker_id, n.label_confirmed))
                                    ORDER BY j.segment_id, j.model_id FOR SHARE SKIP LOCKED) AS locked';
     END IF;
     IF moved IS NOT NULL THEN
@@ -161,9 +170,11 @@ BEGIN
         EXECUTE
             'INSERT INTO @store@.assignments
                  (collection, segment_id, speaker_id, speaker, previous_speaker_id, previous_speaker, source, score,
-                  model_id, clustering_id, assigned_by, assigned_role, assigned_at)
+                  model_id, clustering_id, confirmed, batch_id, assigned_by, assigned_role, assigned_at)
              SELECT n.collection, n.id, n.speaker_id, p.name, o.speaker_id, coalesce(q.name, t.speaker), n.label_source, n.label_score,
-                    n.label_model_id, n.label_clustering_id, session_user, nullif(current_setting(''role''), ''none''), n.labelled_at
+                    n.label_model_id, n.label_clustering_id, n.label_confirmed, n.label_batch, session_user,
+                    nullif(current_setting(''role''), ''none''),
+                    CASE WHEN o.speaker_id IS DISTINCT FROM n.speaker_id THEN n.labelled_at ELSE clock_timestamp() END
              FROM after AS n
              JOIN before AS o ON (o.id, o.collection) = (n.id, n.collection)
              LEFT JOIN @store@.speakers AS p ON (p.id, p.collection) = (n.speaker_id, n.collection)
@@ -173,7 +184,7 @@ BEGIN
                                 WHERE o.speaker_id IS NOT NULL AND q.id IS NULL
                                   AND a.segment_id = n.id AND a.collection = n.collection
                                 ORDER BY a.id DESC LIMIT 1) AS t ON true
-             WHERE o.speaker_id IS DISTINCT FROM n.speaker_id
+             WHERE (o.speaker_id, o.label_confirmed) IS DISTINCT FROM (n.speaker_id, n.label_confirmed)
                -- What speakers_deleted() does it has told already.
                AND (n.speaker_id IS NULL AND t.speaker_id IS NULL AND t.previous_speaker_id = o.speaker_id) IS NOT TRUE
              ORDER BY n.id';
@@ -184,8 +195,9 @@ BEGIN
                    FROM (SELECT n.id, n.collection, v.speaker_id, v.weight
                          FROM after AS n
                          JOIN before AS o ON (o.id, o.collection) = (n.id, n.collection),
-                              LATERAL (VALUES (o.speaker_id, -1), (n.speaker_id, 1)) AS v (speaker_id, weight)
-                         WHERE o.speaker_id IS DISTINCT FROM n.speaker_id AND v.speaker_id IS NOT NULL) AS c
+                              LATERAL (VALUES (o.speaker_id, o.label_confirmed, -1), (n.speaker_id, n.label_confirmed, 1))
+                                  AS v (speaker_id, confirmed, weight)
+                         WHERE (o.speaker_id, o.label_confirmed) IS DISTINCT FROM (n.speaker_id, n.label_confirmed) AND v.speaker_id IS NOT NULL AND v.confirmed) AS c
                    JOIN @store@.embeddings AS e ON (e.segment_id, e.collection) = (c.id, c.collection)
                    GROUP BY c.speaker_id, c.collection, e.model_id) AS d'
             INTO deltas;
@@ -242,7 +254,7 @@ BEGIN
              JOIN @store@.embedding_jobs AS j ON j.segment_id = g.id AND j.collection = g.collection AND j.status = ''success''
              LEFT JOIN @store@.embeddings AS e
                ON (e.segment_id, e.model_id, e.collection) = (j.segment_id, j.model_id, j.collection)
-             WHERE g.speaker_id IS NOT NULL AND e.segment_id IS NULL'
+             WHERE g.speaker_id IS NOT NULL AND g.label_confirmed AND e.segment_id IS NULL'
             INTO mixed;
         IF mixed IS NOT NULL THEN
             PERFORM @store@.raise_error('changed_together', format('segment %s and its vector are deleted in one statement', mixed));
@@ -254,7 +266,7 @@ BEGIN
             'WITH deleted AS (
                  DELETE FROM @store@.embeddings AS e USING gone AS g
                  WHERE e.segment_id = g.id AND e.collection = g.collection
-                 RETURNING g.speaker_id, g.collection, e.model_id, e.embedding
+                 RETURNING CASE WHEN g.label_confirmed THEN g.speaker_id END AS speaker_id, g.collection, e.model_id, e.embedding
              )
              SELECT array_agg((d.speaker_id, d.collection, d.model_id, d.n, d.sum)::@store@.centroid_delta)
              FROM (SELECT x.speaker_id, x.collection, x.model_id, -count(*) AS n,
@@ -317,7 +329,7 @@ BEGIN
         EXECUTE
             'UPDATE @store@.segments AS s
              SET speaker_id = NULL, label_source = ''deletion'', label_score = NULL, label_model_id = NULL,
-                 label_clustering_id = NULL, labelled_at = $1
+                 label_clustering_id = NULL, label_confirmed = NULL, label_batch = NULL, labelled_at = $1
              FROM gone AS g WHERE s.speaker_id = g.id AND s.collection = g.collection' USING at;
     END IF;
     DELETE FROM @store@.speaker_centroids AS c WHERE c.speaker_id = OLD.id AND c.collection = OLD.collection;

@@ -71,10 +71,12 @@ CREATE TABLE @store@.segments (
     rejected text,
     rejected_code text,
     speaker_id bigint,
-    label_source text CHECK (label_source IN ('manual', 'knn', 'cluster', 'chunk', 'enrolment', 'merge', 'import', 'deletion')),
+    label_source text CHECK (label_source IN ('manual', 'knn', 'cluster', 'chunk', 'enrolment', 'merge', 'import', 'deletion', 'undo')),
     label_score float8,
     label_model_id int,
     label_clustering_id bigint,
+    label_confirmed boolean,
+    label_batch bigint,
     labelled_at timestamptz,
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (id, collection),
@@ -92,6 +94,8 @@ COMMENT ON COLUMN @store@.segments.channel IS 'The channel of the recording that
 COMMENT ON COLUMN @store@.segments.rejected IS 'Why this segment can never be embedded: as it was given it has no time, or no length. Such a segment may have no length here.';
 COMMENT ON COLUMN @store@.segments.rejected_code IS 'The same as a code of error_codes; NULL beside a reason means segment_empty.';
 COMMENT ON COLUMN @store@.segments.label_source IS 'How the speaker was found: a statement of whoever set speaker_id, in the same UPDATE, together with labelled_at. An UPDATE of speaker_id alone is manual.';
+COMMENT ON COLUMN @store@.segments.label_confirmed IS 'Whether somebody, or a rule that the user sets, stands for the label. One that is not confirmed is a suggestion: it is shown, and does not move the mean of its speaker.';
+COMMENT ON COLUMN @store@.segments.label_batch IS 'The call that labelled or confirmed it: undo_labels() takes it back.';
 COMMENT ON COLUMN @store@.segments.labelled_at IS 'When speaker_id last changed; the time is a trigger''s.';
 
 CREATE TABLE @store@.embeddings (

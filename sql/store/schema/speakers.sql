@@ -15,7 +15,7 @@ CREATE TABLE @store@.speaker_centroids (
 CREATE INDEX speaker_centroids_collection_idx ON @store@.speaker_centroids (collection, model_id);
 -- A search reads the means alone: they stay in the row, the sums go out of line.
 ALTER TABLE @store@.speaker_centroids ALTER COLUMN mean SET STORAGE MAIN, ALTER COLUMN sum SET STORAGE EXTERNAL;
-COMMENT ON TABLE @store@.speaker_centroids IS 'Derived: number, float8 sum and mean of the L2-normalised embeddings of each speaker. Kept by triggers.';
+COMMENT ON TABLE @store@.speaker_centroids IS 'Derived: number, float8 sum and mean of the L2-normalised embeddings that confirmed labels give each speaker. Kept by triggers.';
 
 CREATE TYPE @store@.centroid_delta AS (speaker_id bigint, collection text, model_id int, n bigint, sum float8[]);
 COMMENT ON TYPE @store@.centroid_delta IS 'What a statement adds to a speaker''s mean, or takes from it.';
@@ -32,16 +32,31 @@ CREATE TABLE @store@.assignments (
     score float8,
     model_id int,
     clustering_id bigint,
+    confirmed boolean,
+    batch_id bigint,
     assigned_by text NOT NULL,
     assigned_role text,
     assigned_at timestamptz NOT NULL,
     PRIMARY KEY (id, collection)
 );
 CREATE INDEX assignments_segment_id_idx ON @store@.assignments (segment_id, id);
+CREATE INDEX assignments_batch_id_idx ON @store@.assignments (batch_id) WHERE batch_id IS NOT NULL;
 COMMENT ON TABLE @store@.assignments IS 'History of who was said to speak, written by triggers for every change, however it came about; speaker NULL means the label was taken back. It points at nothing: what was decided stays when segments, speakers or clusterings go, until the owner deletes it.';
-COMMENT ON COLUMN @store@.assignments.source IS 'As stated with the change: manual, knn, cluster, chunk, enrolment, merge, import; deletion: the segment or the speaker was deleted.';
+COMMENT ON COLUMN @store@.assignments.source IS 'As stated with the change: manual, knn, cluster, chunk, enrolment, merge, import; deletion: the segment or the speaker was deleted; undo: undo_labels() took the label back.';
+COMMENT ON COLUMN @store@.assignments.confirmed IS 'Whether the label was confirmed then. A label that is only confirmed, or is not any more, is a row of its own.';
+COMMENT ON COLUMN @store@.assignments.batch_id IS 'The call of label_batches that it was part of.';
 COMMENT ON COLUMN @store@.assignments.assigned_by IS 'The role that logged in.';
 COMMENT ON COLUMN @store@.assignments.assigned_role IS 'The role that it had set, if any.';
+
+CREATE TABLE @store@.label_batches (
+    id bigint GENERATED ALWAYS AS IDENTITY,
+    collection text NOT NULL DEFAULT 'default',
+    call text NOT NULL,
+    made_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    made_by text NOT NULL DEFAULT session_user,
+    PRIMARY KEY (id, collection)
+);
+COMMENT ON TABLE @store@.label_batches IS 'Calls that labelled or confirmed segments, for undo_labels().';
 
 CREATE TABLE @store@.clusterings (
     id bigint GENERATED ALWAYS AS IDENTITY,

@@ -65,3 +65,45 @@ BEGIN
     RETURN answer;
 END
 $$;
+
+CREATE OR REPLACE FUNCTION @store@.home_of_batch(batch bigint, collection text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    answer text;
+BEGIN
+    SELECT b.collection INTO answer FROM @store@.label_batches AS b
+    WHERE b.id = batch AND b.collection = coalesce(home_of_batch.collection, b.collection);
+    IF answer IS NULL THEN
+        PERFORM @store@.raise_error('batch_unknown', format('there is no batch %s', batch));
+    END IF;
+    RETURN answer;
+END
+$$;
+
+-- The runs that a call means: one by its id, or all of a recording by its name. Neither (0, as an argument that was not given,
+-- and NULL) is all of the collection: runs is NULL then. A run_id that is NULL was to be found and was not.
+CREATE OR REPLACE FUNCTION @store@.runs_meant(run_id bigint, recording text, collection text, OUT home text, OUT runs bigint[])
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    IF runs_meant.run_id IS NULL THEN
+        PERFORM @store@.raise_error('argument_missing', 'run_id is NULL', 'Whatever was to give the run has found none.');
+    ELSIF runs_meant.run_id <> 0 THEN
+        home := @store@.home_of_run(runs_meant.run_id, runs_meant.collection);
+        runs := ARRAY[runs_meant.run_id];
+        RETURN;
+    END IF;
+    home := @store@.home(runs_meant.collection);
+    IF recording IS NOT NULL THEN
+        SELECT array_agg(u.id ORDER BY u.id) INTO runs
+        FROM @store@.runs AS u
+        JOIN @store@.recordings AS r ON r.id = u.recording_id AND r.collection = u.collection
+        WHERE r.external_id = recording AND r.collection = home;
+        IF runs IS NULL THEN
+            PERFORM @store@.raise_error('recording_unknown',
+                format('there is no recording "%s" with segments in collection "%s"', recording, home));
+        END IF;
+    END IF;
+END
+$$;

@@ -33,7 +33,7 @@ $$;
 CREATE OR REPLACE FUNCTION @store@.assign(
     segment_ids bigint[], speaker_ids bigint[], source text, scores float8[] DEFAULT NULL,
     model_id int DEFAULT NULL, clustering_id bigint DEFAULT NULL, only_unknown boolean DEFAULT false,
-    collection text DEFAULT NULL)
+    collection text DEFAULT NULL, confirmed boolean[] DEFAULT NULL, batch bigint DEFAULT NULL)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -47,8 +47,9 @@ BEGIN
     WHERE s.id = ANY (segment_ids) AND s.collection = place ORDER BY s.id FOR NO KEY UPDATE;
     UPDATE @store@.segments AS s
     SET speaker_id = a.speaker_id, label_source = source, label_score = a.score, label_model_id = assign.model_id,
-        label_clustering_id = assign.clustering_id, labelled_at = clock_timestamp()
-    FROM unnest(segment_ids, speaker_ids, scores) AS a (id, speaker_id, score)
+        label_clustering_id = assign.clustering_id, label_confirmed = a.confirmed, label_batch = batch,
+        labelled_at = clock_timestamp()
+    FROM unnest(segment_ids, speaker_ids, scores, confirmed) AS a (id, speaker_id, score, confirmed)
     WHERE s.id = a.id AND s.collection = place
       AND s.speaker_id IS DISTINCT FROM a.speaker_id AND (NOT only_unknown OR s.speaker_id IS NULL)
       -- Who was deleted since somebody looked is nobody.
@@ -56,6 +57,34 @@ BEGIN
           SELECT FROM @store@.speakers AS p WHERE p.id = a.speaker_id AND p.collection = place));
     GET DIAGNOSTICS changed = ROW_COUNT;
     RETURN changed;
+END
+$$;
+
+-- Stands for labels that are suggestions.
+CREATE OR REPLACE FUNCTION @store@.confirm(ids bigint[], home text, batch bigint) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    changed bigint;
+BEGIN
+    PERFORM FROM @store@.speakers AS p
+    WHERE p.collection = home AND p.id IN (
+        SELECT s.speaker_id FROM @store@.segments AS s WHERE s.id = ANY (ids) AND s.collection = home)
+    ORDER BY p.id FOR KEY SHARE;
+    PERFORM FROM @store@.segments AS s WHERE s.id = ANY (ids) AND s.collection = home ORDER BY s.id FOR NO KEY UPDATE;
+    UPDATE @store@.segments AS s SET label_confirmed = true, label_batch = batch
+    WHERE s.id = ANY (ids) AND s.collection = home AND NOT s.label_confirmed;
+    GET DIAGNOSTICS changed = ROW_COUNT;
+    RETURN changed;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION @store@.new_batch(home text, call text) RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    made bigint;
+BEGIN
+    INSERT INTO @store@.label_batches AS b (collection, call) VALUES (home, new_batch.call) RETURNING b.id INTO made;
+    RETURN made;
 END
 $$;
 

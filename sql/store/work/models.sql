@@ -33,6 +33,9 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     m @store@.models;
 BEGIN
+    IF embedding IS NULL THEN
+        PERFORM @store@.raise_error('argument_missing', 'embedding is NULL', 'Whatever was to give the embedding has found none.');
+    END IF;
     SELECT * INTO STRICT m FROM @store@.models AS x WHERE x.id = check_embedding.model_id;
     IF @vector@.vector_dims(embedding) <> m.dim THEN
         PERFORM @store@.raise_error('vector_dimensions',

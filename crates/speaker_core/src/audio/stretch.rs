@@ -20,10 +20,8 @@ pub fn decode_stretches(
     sink: Sink,
 ) -> Result<(), AudioError> {
     let spans: Vec<Span> = stretches.concat();
-    let owners: Vec<(usize, usize)> = (0..)
-        .zip(stretches)
-        .flat_map(|(stretch, spans)| (0..spans.len()).map(move |place| (stretch, place)))
-        .collect();
+    let owners: Vec<(usize, usize)> =
+        (0..).zip(stretches).flat_map(|(stretch, spans)| (0..spans.len()).map(move |place| (stretch, place))).collect();
     let mut waiting = Waiting { parts: vec![Some(Vec::new()); stretches.len()], held_bytes: 0 };
     decode_spans(source, &spans, limits, check, &mut |index, samples| {
         let (stretch, place) = owners[index];

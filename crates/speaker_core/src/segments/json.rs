@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use super::{Budget, SegmentsError};
+use super::{Budget, SegmentsError, SEGMENT};
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Node<'t> {
@@ -156,8 +156,8 @@ impl Seed<'_> {
     }
 
     fn value<'t, E: Error>(&mut self, value: Node<'t>) -> Result<Node<'t>, E> {
-        // Twice: the list that it is in grows by doubling.
-        self.take(2 * size_of::<Node>()).map(|()| value)
+        // Three times: the list that it is in grows by doubling, and is copied then.
+        self.take(3 * size_of::<Node>()).map(|()| value)
     }
 }
 
@@ -211,6 +211,7 @@ impl<'t> Visitor<'t> for Seed<'_> {
             items.push(item);
         }
         items.shrink_to_fit();
+        self.take(SEGMENT)?;
         self.value(Node::List(items))
     }
 
@@ -221,6 +222,7 @@ impl<'t> Visitor<'t> for Seed<'_> {
             entries.push((key, map.next_value_seed(Seed(self.0))?));
         }
         entries.shrink_to_fit();
+        self.take(SEGMENT)?;
         self.value(Node::Object(entries))
     }
 }

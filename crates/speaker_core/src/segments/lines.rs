@@ -72,7 +72,7 @@ fn rttm(text: &str, budget: &mut Budget) -> Result<Vec<Raw>, SegmentsError> {
             None => first = Some((line, file)),
         }
         let (start_s, duration_s) = (finite(onset), finite(duration));
-        budget.take_segment(name.len())?;
+        budget.take_segment()?;
         found.push(Raw {
             start_s,
             end_s: start_s.zip(duration_s).map(|(start, duration)| start + duration),
@@ -87,6 +87,10 @@ fn rttm(text: &str, budget: &mut Budget) -> Result<Vec<Raw>, SegmentsError> {
             confidence: rest.first().and_then(|confidence| finite(confidence)),
             ..Raw::default()
         });
+    }
+    // Some count the only channel from 0, or name it by a letter.
+    if found.iter().all(|turn| turn.channel == Some(Channel::Odd)) {
+        found.iter_mut().for_each(|turn| turn.channel = None);
     }
     Ok(found)
 }
@@ -106,12 +110,12 @@ fn subtitles(text: &str, budget: &mut Budget) -> Result<Vec<Raw>, SegmentsError>
         if let Some((from, to)) = line.split_once("-->") {
             // Settings of the cue may follow.
             let to = to.split_whitespace().next().unwrap_or_default();
+            budget.take_segment()?;
             found.push(Raw { start_s: clock(from.trim()), end_s: clock(to), ..Raw::default() });
             said = Some(String::new());
         } else if line.is_empty() {
             if let (Some(said), Some(last)) = (said.take(), found.last_mut()) {
                 let (label, text) = speaker_of(&said);
-                budget.take_segment(said.len())?;
                 (last.label, last.text) = (label, Some(text));
             }
         } else if let Some(said) = &mut said {
@@ -158,7 +162,7 @@ fn whisper_tsv(text: &str, header: &[&str], budget: &mut Budget) -> Result<Vec<R
         let column = |place: Option<usize>| {
             fields.get(place?).map(|field| field.trim().to_owned()).filter(|field| !field.is_empty())
         };
-        budget.take_segment(line.len())?;
+        budget.take_segment()?;
         found.push(Raw { start_s: ms(0), end_s: ms(1), label: column(speaker), text: column(said), ..Raw::default() });
     }
     Ok(found)
@@ -173,7 +177,7 @@ fn labels(text: &str, budget: &mut Budget) -> Result<Option<Vec<Raw>>, SegmentsE
         let (Some(start), Some(end)) = (fields.next().and_then(finite), fields.next().and_then(finite)) else {
             return Ok(None);
         };
-        budget.take_segment(line.len())?;
+        budget.take_segment()?;
         let label = fields.next().filter(|label| !label.is_empty()).map(str::to_owned);
         found.push(Raw { start_s: Some(start), end_s: Some(end), label, ..Raw::default() });
     }

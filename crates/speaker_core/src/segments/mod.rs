@@ -113,13 +113,15 @@ pub struct Segments {
 pub fn parse_segments(text: &str, max_memory: u64) -> Result<Segments, SegmentsError> {
     let mut budget = Budget { left: max_memory, max: max_memory, bytes: text.len(), exhausted: false };
     let text = text.trim_start_matches('\u{feff}').trim();
+    // Strings that are kept, once more while they are joined or unescaped.
+    budget.take(2 * text.len() as u64)?;
     let (format, raw) = match text.chars().next() {
         None => return Err(SegmentsError::Empty),
         // A label in square brackets is no list.
         Some('{' | '[') => {
             let text = json::without_nan(text, &mut budget)?;
             let tree = json::parse(&text, &mut budget)?;
-            shapes::read(&tree, &mut budget)?
+            shapes::read(&tree)?
         }
         Some(_) => lines::read(text, &mut budget)?,
     };
@@ -129,10 +131,14 @@ pub fn parse_segments(text: &str, max_memory: u64) -> Result<Segments, SegmentsE
     Ok(Segments { format, segments })
 }
 
-/// The most that reading a text can take, in bytes: a list of the smallest objects is what takes the most.
+/// The most that reading a text can take, in bytes: the shortest lines take the most.
 pub fn memory_of_text(text: &str) -> u64 {
-    128 * text.len() as u64
+    256 * text.len() as u64
 }
+
+/// Bytes of a segment besides its strings: on its way, as the answer, what three allocations add, and its id in a set. In JSON
+/// any object or list may be one.
+const SEGMENT: usize = size_of::<Raw>() + size_of::<SegmentInput>() + 3 * 32 + 128;
 
 /// What memory is left.
 struct Budget {
@@ -165,9 +171,9 @@ impl Budget {
         SegmentsError::TooMuchMemory { bytes: self.bytes, max_bytes: self.max }
     }
 
-    /// A segment with this much text: its places in vectors that grow, what allocations add, its id in a set.
-    fn take_segment(&mut self, text: usize) -> Result<(), SegmentsError> {
-        self.take((4 * size_of::<Raw>() + 3 * 32 + 64 + text) as u64)
+    /// A segment of a line: its place in a vector that grows too.
+    fn take_segment(&mut self) -> Result<(), SegmentsError> {
+        self.take((SEGMENT + 2 * size_of::<Raw>()) as u64)
     }
 }
 

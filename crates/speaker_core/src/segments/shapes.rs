@@ -5,7 +5,7 @@
 
 use super::json::Node;
 use super::words::join;
-use super::{counters_that_start_again, Budget, Channel, Id, Raw, SegmentsError};
+use super::{counters_that_start_again, Channel, Id, Raw, SegmentsError};
 
 type Shape = fn(&Node) -> Option<Vec<Raw>>;
 
@@ -35,14 +35,10 @@ const SHAPES: [(&str, Shape); 20] = [
 /// Answers of services come inside of what they say of the job.
 const WRAPPERS: [&str; 4] = ["output", "result", "data", "response"];
 
-pub(super) fn read(tree: &Node, budget: &mut Budget) -> Result<(&'static str, Vec<Raw>), SegmentsError> {
+pub(super) fn read(tree: &Node) -> Result<(&'static str, Vec<Raw>), SegmentsError> {
     let of = |tree: &Node| SHAPES.iter().find_map(|(name, shape)| Some((*name, shape(tree)?)));
-    // What the functions below make is less than the tree that they make it of, but for ids that are told apart.
     let inside = || WRAPPERS.iter().find_map(|key| of(tree.get(key)?));
     let (format, mut raw) = of(tree).or_else(inside).ok_or(SegmentsError::Unknown)?;
-    for segment in &raw {
-        budget.take_segment(segment.text.as_ref().map_or(0, String::len) + segment.label.as_ref().map_or(0, String::len))?;
-    }
     counters_that_start_again(&mut raw);
     Ok((format, raw))
 }
@@ -108,7 +104,10 @@ fn channel_from(node: &Node, first: i32) -> Channel {
         Node::Integer(number) => i32::try_from(*number).ok(),
         Node::Number(number) if number.fract() == 0.0 && number.abs() < 1e9 => Some(*number as i32),
         // "1", "ch_0", "channel_1".
-        Node::Text(text) => text.rsplit(|letter: char| !letter.is_ascii_digit()).next().and_then(|n| n.parse().ok()),
+        Node::Text(text) => {
+            let digits = text.trim_start_matches(|letter: char| letter.is_ascii_alphabetic() || letter == '_');
+            digits.strip_suffix(".0").unwrap_or(digits).parse().ok()
+        }
         _ => None,
     };
     match number.and_then(|number: i32| number.checked_sub(first)?.checked_add(1)) {
@@ -281,9 +280,11 @@ fn deepgram(tree: &Node) -> Option<Vec<Raw>> {
         let best = node.list("alternatives").and_then(<[Node]>::first);
         let words = best.and_then(|best| best.list("words")).unwrap_or_default();
         let own = Channel::Number(i32::try_from(place + 1).unwrap_or(i32::MAX));
-        found.extend(join(words.iter().map(|item| Raw { channel: several.then_some(own), ..on(item, word(item)) })).into_iter().map(
-            |raw| Raw { channel: several.then_some(own), ..raw },
-        ));
+        found.extend(
+            join(words.iter().map(|item| Raw { channel: several.then_some(own), ..on(item, word(item)) }))
+                .into_iter()
+                .map(|raw| Raw { channel: several.then_some(own), ..raw }),
+        );
     }
     Some(found)
 }
@@ -306,8 +307,10 @@ fn assemblyai_words(tree: &Node) -> Option<Vec<Raw>> {
 }
 
 fn whole_numbers(items: &[Node]) -> bool {
-    let whole = |node: Option<&Node>| matches!(node, Some(Node::Integer(_)));
-    !items.is_empty() && items.iter().all(|item| whole(item.get("start")) && whole(item.get("end")))
+    let times = || items.iter().flat_map(|item| [item.get("start"), item.get("end")]).flatten();
+    let whole = |node: &Node| node.number().is_some_and(|time| time.fract() == 0.0);
+    // Nobody speaks for less than a tenth of a second in all.
+    times().all(whole) && times().filter_map(Node::number).fold(0.0, f64::max) >= 100.0
 }
 
 fn aws(tree: &Node) -> Option<Vec<Raw>> {
@@ -317,7 +320,12 @@ fn aws(tree: &Node) -> Option<Vec<Raw>> {
         let said = best.and_then(|best| text(best, &["content"]));
         let confidence = best.and_then(|best| best.get("confidence")?.number());
         // Punctuation has neither times nor a confidence.
-        Raw { id: None, text: said, confidence: confidence.filter(|_| node.get("start_time").is_some()), ..segment(node) }
+        Raw {
+            id: None,
+            text: said,
+            confidence: confidence.filter(|_| node.get("start_time").is_some()),
+            ..segment(node)
+        }
     };
     if let Some(channels) = results.at(&["channel_labels", "channels"]).and_then(Node::items) {
         let mut found = Vec::new();
@@ -390,7 +398,8 @@ fn azure(tree: &Node) -> Option<Vec<Raw>> {
     let phrase = |node: &Node| {
         let ticks = |key| Some(node.get(key)?.number()? * 1e-7);
         let ms = |key| Some(node.get(key)?.number()? / 1000.0);
-        let start_s = ticks("offsetInTicks").or_else(|| ms("offsetMilliseconds")).or_else(|| seconds(node.get("offset")?));
+        let start_s =
+            ticks("offsetInTicks").or_else(|| ms("offsetMilliseconds")).or_else(|| seconds(node.get("offset")?));
         let length_s =
             ticks("durationInTicks").or_else(|| ms("durationMilliseconds")).or_else(|| seconds(node.get("duration")?));
         let best = node.list("nBest").and_then(<[Node]>::first);
@@ -420,7 +429,6 @@ fn speechmatics(tree: &Node) -> Option<Vec<Raw>> {
             id: None,
             start_s: raw.start_s.filter(|_| timed),
             label,
-            channel: None,
             text: best.and_then(|best| text(best, &["content"])),
             confidence: best.and_then(|best| best.get("confidence")?.number()).filter(|_| timed),
             ..raw
@@ -459,7 +467,9 @@ fn elevenlabs(tree: &Node) -> Option<Vec<Raw>> {
     let words = tree.list("words")?;
     let told = words.iter().any(|word| word.get("speaker_id").is_some() || word.get("type").is_some());
     (told || words.iter().any(|word| !matches!(word.get("start"), None | Some(Node::Integer(_))))).then(|| {
-        let spoken = words.iter().filter(|word| !matches!(word.get("type").and_then(Node::text), Some("spacing" | "audio_event")));
+        let spoken = words
+            .iter()
+            .filter(|word| !matches!(word.get("type").and_then(Node::text), Some("spacing" | "audio_event")));
         join(spoken.map(word))
     })
 }
@@ -509,7 +519,8 @@ fn soniox(tree: &Node) -> Option<Vec<Raw>> {
 /// A list of segments, bare or under a key that says so. An item may also be a tuple: start, end, label.
 fn list(tree: &Node) -> Option<Vec<Raw>> {
     let keys = ["segments", "turns", "utterances", "entries", "annotations", "results"];
-    let items = tree.items().or_else(|| keys.iter().find_map(|key| tree.list(key)))?;
+    let one = || tree.any(&STARTS).and(Some(std::slice::from_ref(tree)));
+    let items = tree.items().or_else(|| keys.iter().find_map(|key| tree.list(key))).or_else(one)?;
     let tuple = |node: &Node| match node {
         Node::List(values) => match &values[..] {
             [start, end] => Raw { start_s: seconds(start), end_s: seconds(end), ..Raw::default() },
@@ -533,6 +544,6 @@ fn list(tree: &Node) -> Option<Vec<Raw>> {
         },
         node => segment(node),
     };
-    let plain = items.iter().all(|item| !matches!(item, Node::Object(_) | Node::List(_)));
-    (items.is_empty() || !plain).then(|| items.iter().map(tuple).collect())
+    let mut parts = items.iter().filter(|item| matches!(item, Node::Object(_) | Node::List(_))).peekable();
+    (items.is_empty() || parts.peek().is_some()).then(|| parts.map(tuple).collect())
 }

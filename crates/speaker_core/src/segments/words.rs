@@ -41,7 +41,9 @@ fn goes_on(segment: &Raw, word: &Raw) -> bool {
     }
     segment.label == word.label
         && segment.channel == word.channel
-        && segment.end_s.zip(word.start_s).is_none_or(|(end, start)| (0.0..=PAUSE_S).contains(&(start - end).max(0.0)))
+        // Times that go back begin another part.
+        && segment.start_s.zip(word.start_s).is_none_or(|(begun, start)| start >= begun)
+        && segment.end_s.zip(word.start_s).is_none_or(|(end, start)| start - end <= PAUSE_S)
 }
 
 fn is_punctuation(text: &str) -> bool {
