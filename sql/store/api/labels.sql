@@ -91,7 +91,9 @@ BEGIN
           AND (among IS NULL OR s.run_id = ANY (among)) AND (person IS NULL OR s.speaker_id = person)
           AND (batch = 0 OR s.label_batch = batch)
         ORDER BY s.id);
-    batch_id := @store@.new_batch(home, 'confirm_labels');
+    IF ids <> '{}' THEN
+        batch_id := @store@.new_batch(home, 'confirm_labels');
+    END IF;
     confirmed := @store@.confirm(ids, home, batch_id);
 END
 $$;
