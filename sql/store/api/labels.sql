@@ -11,6 +11,7 @@ DECLARE
     person CONSTANT bigint := @store@.speaker_id(speaker, home, true);
     newest record;
     in_cluster boolean := false;
+    batch bigint;
     changed bigint;
 BEGIN
     IF whole_cluster THEN
@@ -38,13 +39,15 @@ BEGIN
                      AND j.status <> 'pending') THEN
         PERFORM @store@.embed_now(home, chosen, ARRAY[label_segment.segment_id], NULL);
     END IF;
-    changed := @store@.assign(ARRAY[label_segment.segment_id], ARRAY[person], 'manual', NULL, chosen, NULL, false, home);
+    batch := @store@.new_batch(home, 'label_segment');
+    changed := @store@.assign(
+        ARRAY[label_segment.segment_id], ARRAY[person], 'manual', NULL, chosen, NULL, false, home, NULL, batch);
     -- Who says again what was suggested confirms it.
     IF changed = 0 THEN
-        changed := @store@.confirm(ARRAY[label_segment.segment_id], home, NULL);
+        changed := @store@.confirm(ARRAY[label_segment.segment_id], home, batch);
     END IF;
     IF in_cluster THEN
-        changed := changed + @store@.label_cluster(newest.clustering_id, newest.cluster, speaker, home);
+        changed := changed + @store@.name_cluster(newest.clustering_id, newest.cluster, person, home, batch);
     END IF;
     RETURN changed;
 END
@@ -107,53 +110,43 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     home CONSTANT text := @store@.home_of_batch(batch, undo_labels.collection);
     ids bigint[];
+    firsts bigint[];
 BEGIN
-    SELECT array_agg(x.id) INTO ids
-    FROM (SELECT DISTINCT a.segment_id AS id FROM @store@.assignments AS a WHERE a.batch_id = batch AND a.collection = home) AS x;
-    left_alone := coalesce(cardinality(ids), 0);
+    -- What the call did first to each segment: before that it was as it is to be.
+    SELECT array_agg(f.segment_id ORDER BY f.segment_id), array_agg(f.id ORDER BY f.segment_id) INTO ids, firsts
+    FROM (SELECT a.segment_id, min(a.id) AS id
+          FROM @store@.assignments AS a
+          WHERE a.batch_id = batch AND a.collection = home
+          GROUP BY a.segment_id) AS f;
     PERFORM FROM @store@.speakers AS p
     WHERE p.collection = home AND p.id IN (
-        SELECT coalesce(a.previous_speaker_id, a.speaker_id) FROM @store@.assignments AS a WHERE a.batch_id = batch AND a.collection = home)
+        SELECT unnest(ARRAY[a.speaker_id, a.previous_speaker_id])
+        FROM @store@.assignments AS a WHERE a.id = ANY (firsts) AND a.collection = home)
     ORDER BY p.id FOR KEY SHARE;
-    ids := ARRAY(
-        SELECT s.id FROM @store@.segments AS s
-        WHERE s.id = ANY (ids) AND s.collection = home AND s.label_batch = batch ORDER BY s.id FOR NO KEY UPDATE);
-    -- What the history has of each before this call; a speaker who is gone since is nobody.
+    PERFORM FROM @store@.segments AS s
+    WHERE s.id = ANY (ids) AND s.collection = home AND s.label_batch = batch ORDER BY s.id FOR NO KEY UPDATE;
     UPDATE @store@.segments AS s
-    SET speaker_id = b.speaker_id, label_source = CASE WHEN b.speaker_id IS NULL THEN 'undo' ELSE b.source END,
-        label_score = b.score, label_model_id = b.model_id, label_clustering_id = b.clustering_id,
-        label_confirmed = b.confirmed, label_batch = b.batch_id,
-        labelled_at = clock_timestamp()
-    FROM (SELECT i.id, p.id AS speaker_id, h.source, h.score, h.model_id, h.clustering_id,
-                 CASE WHEN p.id IS NOT NULL THEN h.confirmed END AS confirmed, h.batch_id
-          FROM unnest(ids) AS i (id)
+    SET speaker_id = b.speaker_id, label_source = b.source, label_score = b.score, label_model_id = b.model_id,
+        label_clustering_id = b.clustering_id, label_confirmed = b.confirmed, label_batch = b.batch_id, labelled_at = b.labelled_at
+    FROM (SELECT f.segment_id, f.previous_labelled_at AS labelled_at, p.id AS speaker_id, h.score, h.model_id, h.clustering_id,
+                 h.confirmed, h.batch_id,
+                 coalesce(h.source, CASE WHEN f.previous_speaker_id IS NOT NULL THEN 'deletion' END) AS source
+          FROM unnest(firsts) AS i (id)
+          JOIN @store@.assignments AS f ON f.id = i.id AND f.collection = home
+          LEFT JOIN @store@.speakers AS p ON p.id = f.previous_speaker_id AND p.collection = home
+          -- Who is gone since is nobody.
           LEFT JOIN LATERAL (
               SELECT a.* FROM @store@.assignments AS a
-              WHERE a.segment_id = i.id AND a.collection = home AND a.id < (
-                  SELECT min(f.id) FROM @store@.assignments AS f
-                  WHERE f.segment_id = i.id AND f.collection = home AND f.batch_id = batch)
-              ORDER BY a.id DESC LIMIT 1) AS h ON true
-          LEFT JOIN @store@.speakers AS p ON p.id = h.speaker_id AND p.collection = home) AS b
-    WHERE s.id = b.id AND s.collection = home AND s.speaker_id IS DISTINCT FROM b.speaker_id;
-    -- Those that the call did not label but confirmed.
-    UPDATE @store@.segments AS s
-    SET label_confirmed = b.confirmed, label_batch = b.batch_id
-    FROM (SELECT i.id, h.confirmed, h.batch_id
-          FROM unnest(ids) AS i (id)
-          JOIN LATERAL (
-              SELECT a.* FROM @store@.assignments AS a
-              WHERE a.segment_id = i.id AND a.collection = home AND a.id < (
-                  SELECT min(f.id) FROM @store@.assignments AS f
-                  WHERE f.segment_id = i.id AND f.collection = home AND f.batch_id = batch)
+              WHERE a.segment_id = f.segment_id AND a.collection = home AND a.id < f.id
+                AND (f.previous_speaker_id IS NULL OR p.id IS NOT NULL)
               ORDER BY a.id DESC LIMIT 1) AS h ON true) AS b
-    WHERE s.id = b.id AND s.collection = home AND s.label_batch = batch;
-    undone := (SELECT count(*) FROM @store@.segments AS s
-                        WHERE s.id = ANY (ids) AND s.collection = home AND s.label_batch IS DISTINCT FROM batch);
-    left_alone := left_alone - undone;
+    WHERE s.id = b.segment_id AND s.collection = home AND s.label_batch = batch;
+    GET DIAGNOSTICS undone = ROW_COUNT;
+    left_alone := coalesce(cardinality(ids), 0) - undone;
 END
 $$;
 COMMENT ON FUNCTION @store@.undo_labels(bigint, text) IS
-    'Takes back a whole call that labelled or confirmed segments: each is as it was before, and the means with it. What somebody has labelled otherwise since is left alone, and counted. Speakers that the call made stay.';
+    'Takes back a whole call that labelled or confirmed segments: each is as it was before, and the means with it. What was labelled or confirmed otherwise since is left alone, and counted. Speakers that the call made stay.';
 
 CREATE OR REPLACE FUNCTION @store@.rename_speaker(speaker text, new_name text, collection text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
