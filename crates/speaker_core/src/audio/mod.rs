@@ -12,22 +12,27 @@
 //! Deliberately not done: seeking (a decoder that starts in the middle gives other samples than one that came
 //! there, and a span shall not depend on what else was asked for), tags, cover art, loudness, several tracks.
 
+mod aac;
+mod chunks;
 mod codec;
 mod cut;
 mod decode;
-mod edits;
 mod error;
 mod guard;
 mod health;
 mod length;
+mod mp4;
+mod ogg;
 mod opus;
 mod probe;
+mod raw;
 mod resample;
 mod sniff;
 mod source;
 mod span;
 mod stream;
 mod stretch;
+mod surround;
 mod trim;
 mod wav;
 
