@@ -81,10 +81,17 @@ pub fn speaker_hdbscan_state(
     embedding: Option<VectorRef>,
     min_cluster_size: Option<i32>,
     min_samples: Option<i32>,
+    allow_single_cluster: Option<bool>,
     fcinfo: pg_sys::FunctionCallInfo,
 ) -> Internal {
     let (Some(id), Some(embedding)) = (segment_id, embedding) else { return state };
-    let make = || raise(|| Ok(ToCluster { params: params(min_cluster_size, min_samples)?, ..ToCluster::default() }));
+    let make = || {
+        raise(|| {
+            let allow_single_cluster = allow_single_cluster.unwrap_or(false);
+            let params = HdbscanParams { allow_single_cluster, ..params(min_cluster_size, min_samples)? };
+            Ok(ToCluster { params, ..ToCluster::default() })
+        })
+    };
     let take = |input: &mut ToCluster| {
         raise(|| {
             input.vectors.same_dim(embedding.as_slice())?;
@@ -132,6 +139,78 @@ pub fn speaker_hdbscan_final(mut state: Internal, fcinfo: pg_sys::FunctionCallIn
             row.push(nodes);
             row.push(densities);
             row.push(tree);
+            row.push(representatives);
+        })
+    })
+}
+
+/// What `speaker_agglomerate` has taken so far.
+#[derive(Default)]
+struct ToJoin {
+    ids: Vec<i64>,
+    vectors: Vectors,
+    threshold: f64,
+    min_cluster_size: usize,
+}
+
+#[pg_extern(stable, parallel_safe)]
+pub fn speaker_agglomerate_state(
+    state: Internal,
+    segment_id: Option<i64>,
+    embedding: Option<VectorRef>,
+    min_cluster_size: Option<i32>,
+    threshold: Option<f64>,
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> Internal {
+    let (Some(id), Some(embedding)) = (segment_id, embedding) else { return state };
+    let make = || {
+        raise(|| {
+            let min_cluster_size = min_cluster_size.ok_or(SqlError::Null { argument: "min_cluster_size" })?;
+            Ok(ToJoin {
+                threshold: threshold.ok_or(SqlError::Null { argument: "threshold" })?,
+                min_cluster_size: at_least(1, "min_cluster_size", min_cluster_size)?,
+                ..ToJoin::default()
+            })
+        })
+    };
+    let take = |input: &mut ToJoin| {
+        raise(|| {
+            input.vectors.same_dim(embedding.as_slice())?;
+            let (rows, dim) = (input.ids.len() + 1, embedding.as_slice().len());
+            let need = cluster::memory_of_agglomerative(rows, dim) + ID * rows as u64;
+            memory::within_limit(need, || format!("clustering {rows} vectors of {dim} dimensions"))?;
+            input.vectors.push(embedding.as_slice())?;
+            push(&mut input.ids, id)
+        })
+    };
+    // SAFETY: the aggregate below uses this state for a ToJoin, here and in its final function.
+    unsafe { with_state(state, fcinfo, make, take) }
+}
+
+#[pg_extern(requires = ["cluster_types"], sql = r#"
+    CREATE FUNCTION speaker_agglomerate_final(state internal) RETURNS speaker_agglomerated
+    LANGUAGE c STABLE STRICT PARALLEL SAFE COST 100000 AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+"#)]
+pub fn speaker_agglomerate_final(mut state: Internal, fcinfo: pg_sys::FunctionCallInfo) -> Option<Composite> {
+    // SAFETY: the state that speaker_agglomerate_state made.
+    let input = unsafe { state.get_mut::<ToJoin>() }?;
+    // Nobody asks twice: the aggregate says READ_WRITE.
+    let ToJoin { ids, vectors, threshold, min_cluster_size } = std::mem::take(input);
+    let (labels, representatives) = raise(|| {
+        let points = vectors.matrix();
+        memory::available(cluster::memory_of_agglomerative(points.nrows(), points.ncols()))?;
+        Ok(interruptible(|check| {
+            let labels = cluster::agglomerative(points.view(), threshold, min_cluster_size, check)?;
+            let representatives = cluster::representatives(points.view(), &labels, check)?;
+            Ok((labels, representatives))
+        })?)
+    });
+    let representatives: Vec<i64> = representatives.into_iter().map(|row| ids[row]).collect();
+    // SAFETY: the columns of speaker_agglomerated.
+    Some(unsafe {
+        Composite::of_result(fcinfo, |row| {
+            row.push(ids);
+            row.push(labels);
             row.push(representatives);
         })
     })
@@ -406,6 +485,9 @@ CREATE TYPE speaker_hdbscan_result AS (
 );
 COMMENT ON TYPE speaker_hdbscan_result IS
     'A clustering by speaker_hdbscan(). An element per vector: segment_ids, clusters (-1 is noise), probabilities, outlier_scores, and for speaker_hdbscan_predict() core_distances, nodes and densities; five per node of the condensed tree: tree; one per cluster: representatives, the segment whose embedding is nearest (cosine) to the mean of the normalised members, the first of equals.';
+CREATE TYPE speaker_agglomerated AS (segment_ids bigint[], clusters int[], representatives bigint[]);
+COMMENT ON TYPE speaker_agglomerated IS
+    'A clustering by speaker_agglomerate(): an element per vector in segment_ids and clusters (-1: in none), one per cluster in representatives, as in speaker_hdbscan_result.';
 CREATE TYPE speaker_predicted AS (segment_ids bigint[], clusters int[], probabilities float8[]);
 COMMENT ON TYPE speaker_predicted IS
     'The new rows of speaker_hdbscan_predict(), in the order in which they came; cluster -1 is noise.';
@@ -415,12 +497,19 @@ COMMENT ON TYPE speaker_predicted IS
 
 extension_sql!(
     r#"
-CREATE AGGREGATE speaker_hdbscan(segment_id bigint, embedding vector, min_cluster_size int, min_samples int) (
+CREATE AGGREGATE speaker_hdbscan(
+    segment_id bigint, embedding vector, min_cluster_size int, min_samples int, allow_single_cluster bool) (
     SFUNC = speaker_hdbscan_state, STYPE = internal,
     FINALFUNC = speaker_hdbscan_final, FINALFUNC_MODIFY = READ_WRITE, PARALLEL = SAFE
 );
-COMMENT ON AGGREGATE speaker_hdbscan(bigint, vector, int, int) IS
+COMMENT ON AGGREGATE speaker_hdbscan(bigint, vector, int, int, bool) IS
     'hdbscan() of vectors that come row by row, with what is needed to place more of them later; use ORDER BY segment_id. min_cluster_size and min_samples are those of the first row; min_samples NULL means min_cluster_size. Rows without id or embedding are left out.';
+CREATE AGGREGATE speaker_agglomerate(segment_id bigint, embedding vector, min_cluster_size int, threshold float8) (
+    SFUNC = speaker_agglomerate_state, STYPE = internal,
+    FINALFUNC = speaker_agglomerate_final, FINALFUNC_MODIFY = READ_WRITE, PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE speaker_agglomerate(bigint, vector, int, float8) IS
+    'Average linkage over the cosine similarity, cut at threshold, of vectors that come row by row; use ORDER BY segment_id. Groups smaller than min_cluster_size are no clusters. Time grows with the square of the rows. Rows without id or embedding are left out.';
 CREATE AGGREGATE speaker_hdbscan_predict(
     segment_id bigint, embedding vector, core_distance float8, node int, density float8, tree float8[], min_samples int) (
     SFUNC = speaker_hdbscan_predict_state, STYPE = internal,
@@ -434,6 +523,8 @@ COMMENT ON AGGREGATE speaker_hdbscan_predict(bigint, vector, float8, int, float8
         "cluster_types",
         speaker_hdbscan_state,
         speaker_hdbscan_final,
+        speaker_agglomerate_state,
+        speaker_agglomerate_final,
         speaker_hdbscan_predict_state,
         speaker_hdbscan_predict_final
     ],

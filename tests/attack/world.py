@@ -49,7 +49,7 @@ class Target:
 # The victim's, and what there is not. Ids of a store start where FIRST says, so that each can be told from all other numbers.
 MARK = "zebra"
 NOBODY = Target("quagga", "quagga-call", 999001, 999002, 999003, "Quagga", 999004, 999005, "A", 999006, "attack_quagga")
-FIRST = {"recordings": 110001, "runs": 120001, "segments": 130001, "speakers": 140001, "clusterings": 150001}
+FIRST = {"recordings": 110001, "runs": 120001, "segments": 130001, "speakers": 140001, "clusterings": 150001, "label_batches": 160001}
 LEASES = 160001
 
 

@@ -25,7 +25,7 @@ ERRORS = {
     ),
     "no direction": ("SELECT speaker_similarity('[0,0]', '[0,1]')", {}, errors.InvalidParameterValue, "vector_invalid", "not all zero"),
     "no segments": (
-        "SELECT ingest_recording('a', NULL, 'no segments')", {}, errors.InvalidTextRepresentation, "segments_invalid", "RTTM"
+        "SELECT ingest_recording('a', NULL, 'no segments')", {}, errors.InvalidTextRepresentation, "segments_invalid", "as it is"
     ),
     "no such run": ("SELECT identify_speakers(9)", {}, errors.NoDataFound, "run_unknown", "speaker.runs"),
     "no such segment": ("SELECT label_segment(9, 'Ann')", {}, errors.NoDataFound, "segment_unknown", "speaker.segments"),

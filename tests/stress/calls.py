@@ -165,7 +165,7 @@ def identify_speakers(s):
 
 @call(4, *GONE)
 def cluster_unlabeled(s):
-    run = s.rng.choice([None, None, s.some("runs")])
+    run = s.rng.choice([0, 0, s.some("runs") or 0])
     s.run("SELECT * FROM {0}.cluster_unlabeled(%s, 2)", run)
 
 

@@ -91,7 +91,9 @@ BEGIN
           AND (among IS NULL OR s.run_id = ANY (among)) AND (person IS NULL OR s.speaker_id = person)
           AND (batch = 0 OR s.label_batch = batch)
         ORDER BY s.id);
-    batch_id := @store@.new_batch(home, 'confirm_labels');
+    IF ids <> '{}' THEN
+        batch_id := @store@.new_batch(home, 'confirm_labels');
+    END IF;
     confirmed := @store@.confirm(ids, home, batch_id);
 END
 $$;
@@ -207,7 +209,7 @@ COMMENT ON FUNCTION @store@.merge_speakers(text, text, text) IS
 
 CREATE OR REPLACE FUNCTION @store@.enroll_speaker(
     speaker text, audio bytea, start_s float8 DEFAULT NULL, end_s float8 DEFAULT NULL,
-    collection text DEFAULT NULL, model text DEFAULT NULL)
+    collection text DEFAULT NULL, model text DEFAULT NULL, channel int DEFAULT NULL)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -227,19 +229,24 @@ BEGIN
     PERFORM @extension@.speaker_load_model(m.name, m.sha256) FROM @store@.models AS m WHERE m.id = chosen;
     SELECT e.* INTO answer
     FROM @store@.models AS m,
-         @extension@.extract_speaker_embeddings(audio, ARRAY[start_s], ARRAY[end_s], m.name) AS e
+         @extension@.extract_speaker_embeddings(audio, ARRAY[start_s], ARRAY[end_s], m.name, ARRAY[enroll_speaker.channel]) AS e
     WHERE m.id = chosen;
     PERFORM @store@.raise_error(answer.error_code, answer.error) WHERE answer.error_code IS NOT NULL;
+    IF answer.speech_s < @extension@.speaker_min_speech_to_create() THEN
+        PERFORM @store@.raise_error('speech_too_short', format('the clip has %s s of speech, but speaker.min_speech_to_create is %s',
+            round(answer.speech_s::numeric, 2), @extension@.speaker_min_speech_to_create()));
+    END IF;
 
     person := @store@.speaker_id(speaker, home, true);
     -- The same clip again is a no-op: whoever comes second finds it, or waits for it. Hashed as bytes.
     key := format('enrolment:%s:%s', person, encode(sha256(
-        sha256(audio) || coalesce(float8send(start_s), ''::bytea) || '\x2c'::bytea || coalesce(float8send(end_s), ''::bytea)), 'hex'));
+        sha256(audio) || coalesce(float8send(start_s), ''::bytea) || '\x2c'::bytea || coalesce(float8send(end_s), ''::bytea)
+        || coalesce(int4send(enroll_speaker.channel), ''::bytea)), 'hex'));
     -- A second time if somebody deletes it in between.
     FOR attempt IN 1 .. 2 LOOP
         INSERT INTO @store@.recordings AS r (collection, external_id, audio) VALUES (home, key, enroll_speaker.audio)
         ON CONFLICT (collection, external_id) DO NOTHING;
-        segment := @store@.enrolment_segment(home, key, coalesce(start_s, 0), end_s);
+        segment := @store@.enrolment_segment(home, key, coalesce(start_s, 0), end_s, enroll_speaker.channel);
         EXIT WHEN segment IS NOT NULL;
     END LOOP;
     IF segment IS NULL THEN
@@ -252,8 +259,8 @@ BEGIN
     RETURN person;
 END
 $$;
-COMMENT ON FUNCTION @store@.enroll_speaker(text, bytea, float8, float8, text, text) IS
-    'Makes a person known by a clip of their voice, and returns the speaker''s id. Several clips of one person make a better mean. The same clip again is a no-op.';
+COMMENT ON FUNCTION @store@.enroll_speaker(text, bytea, float8, float8, text, text, int) IS
+    'Makes a person known by a clip of their voice (on one channel, or in the mix), and returns the speaker''s id. Several clips of one person make a better mean. The same clip again is a no-op.';
 
 CREATE OR REPLACE FUNCTION @store@.add_speaker_embedding(
     speaker text, embedding @vector@.vector, collection text DEFAULT NULL, model text DEFAULT NULL)
@@ -269,7 +276,7 @@ DECLARE
     segment bigint;
 BEGIN
     INSERT INTO @store@.recordings AS r (collection, external_id) VALUES (home, key);
-    segment := @store@.enrolment_segment(home, key, 0, 1);
+    segment := @store@.enrolment_segment(home, key, 0, 1, NULL);
     INSERT INTO @store@.embeddings AS e (segment_id, collection, model_id, embedding) VALUES (segment, home, chosen, unit);
     PERFORM @store@.assign(ARRAY[segment], ARRAY[person], 'import', NULL, chosen, NULL, false, home);
     RETURN segment;

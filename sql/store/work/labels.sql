@@ -90,7 +90,7 @@ $$;
 
 -- The segment of a person's vector, in a run of source enrolment of a recording that no one diarized; NULL where that was
 -- deleted meanwhile. end_s NULL: to its end.
-CREATE OR REPLACE FUNCTION @store@.enrolment_segment(home text, external_id text, start_s float8, end_s float8)
+CREATE OR REPLACE FUNCTION @store@.enrolment_segment(home text, external_id text, start_s float8, end_s float8, channel int)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -120,8 +120,8 @@ BEGIN
         PERFORM FROM @store@.segments AS s WHERE s.id = answer AND s.collection = home FOR KEY SHARE;
     END IF;
     IF NOT FOUND OR answer IS NULL THEN
-        INSERT INTO @store@.segments AS s (collection, run_id, external_id, source_index, start_time, end_time)
-        VALUES (home, run, '0', 0, start_s, coalesce(end_s, stored.duration_s)) RETURNING s.id INTO answer;
+        INSERT INTO @store@.segments AS s (collection, run_id, external_id, source_index, start_time, end_time, channel)
+        VALUES (home, run, '0', 0, start_s, coalesce(end_s, stored.duration_s), enrolment_segment.channel) RETURNING s.id INTO answer;
     END IF;
     RETURN answer;
 END

@@ -21,10 +21,13 @@
 //! | the point to listen to in each cluster | `representatives` |
 //! | what all this takes | `memory` |
 //!
+//! Beside it, for few voices and few segments: average linkage, in `agglomerative`.
+//!
 //! Deliberately not here: other metrics, `max_cluster_size`, `alpha`, approximate trees. Rows that are not finite or
 //! have no direction are refused, not labelled as scikit-learn does.
 
 mod adjacency;
+mod agglomerative;
 mod arrange;
 mod bridges;
 mod candidates;
@@ -60,6 +63,7 @@ use mst::Reachability;
 use rows::{Points, UnitRows};
 use select::Selected;
 
+pub use agglomerative::{agglomerative, memory_of_agglomerative};
 pub use error::ClusterError;
 pub use memory::{memory_of_clustering, memory_of_prediction};
 pub use predict::{predict, ClusterFacts, PointFacts, Prediction, PredictionData};
