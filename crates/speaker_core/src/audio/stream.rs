@@ -68,6 +68,8 @@ pub(super) struct Stream<'s> {
     rate: u32,
     channels: usize,
     frames: u64,
+    /// Seconds lost before the first packet that could be decoded.
+    lost_s: f64,
     /// FLAC: where the next frame should start.
     next_frame: i64,
     health: Health,
@@ -301,6 +303,7 @@ impl<'s> Stream<'s> {
             decoder,
             channels: 0,
             frames: 0,
+            lost_s: 0.0,
             next_frame: 0,
             health: Health::default(),
             ran_dry: false,
@@ -503,9 +506,12 @@ impl<'s> Stream<'s> {
                 lost += self.stated_frames(packet).unwrap_or(self.frames).min(MOST_FRAMES);
             }
         }
-        if self.rate == 0 {
-            return Ok(Piece { rate: 0, lost: 0, channels: 0, interleaved: &[] });
+        if self.channels == 0 {
+            // At the rate of the header, which need not be that of the sound.
+            self.lost_s += lost as f64 / f64::from(self.rate.max(1));
+            return Ok(Piece { rate: self.rate, lost: 0, channels: 0, interleaved: &[] });
         }
+        lost += (std::mem::take(&mut self.lost_s) * f64::from(self.rate)).round() as u64;
         let mut frames = self.decoded_frames();
         if self.container() == Container::Ogg {
             self.passed.packet(frames);
