@@ -13,6 +13,10 @@ SELECT attempt($$ SELECT extract_speaker_embedding(substring(audio FOR 30)) FROM
 SELECT attempt($$ SELECT extract_speaker_embedding(substring(audio FOR 40)) FROM files WHERE name = 'interview' $$) AS cut_flac_header;
 SELECT attempt($$ SELECT audio_info(substring(audio FOR 100000)) FROM files WHERE name = 'interview' $$) AS info_of_cut_flac;
 SELECT attempt($$ SELECT audio_info('RIFF') $$) AS info_of_four_bytes;
+-- What is known and not read has its name: a container, the codec of a telephone exchange in WAV, and one in Ogg.
+SELECT attempt($$ SELECT audio_info('\x2321414d520a3c91') $$) AS info_of_amr;
+SELECT attempt($$ SELECT audio_info(decode('52494646340000005741564566' || '6d742010000000310001004' || '01f00005906000041000000' || '6461746108000000' || '0000000000000000', 'hex')) $$) AS info_of_gsm;
+SELECT attempt($$ SELECT audio_info(convert_to('OggS', 'UTF8') || '\x00020000000000000000' || '\x01000000' || '\x0000000000000000' || '\x0108' || convert_to('Speex   ', 'UTF8')) $$) AS info_of_speex;
 SELECT attempt($$ SELECT extract_speaker_embedding(overlay(substring(audio FOR 44) PLACING '\x00000000' FROM 41)) FROM wav $$) AS no_samples;
 SELECT attempt($$ SELECT extract_speaker_embedding(audio, 3, 1) FROM wav $$) AS reversed;
 SELECT attempt($$ SELECT extract_speaker_embedding(audio, 3, 3) FROM wav $$) AS no_length;

@@ -21,6 +21,8 @@ fn audio_info(
         name!(sample_rate, i32),
         name!(channels, i32),
         name!(duration_s, f64),
+        name!(tracks, i32),
+        name!(track, i32),
     ),
 > {
     raise(|| {
@@ -36,6 +38,8 @@ fn audio_info(
             info.sample_rate as i32,
             i32::from(info.channels),
             info.duration_s,
+            info.tracks as i32,
+            info.track as i32,
         )))
     })
 }
@@ -120,7 +124,7 @@ fn clip(audio: &Audio, start_s: Option<f64>, end_s: Option<f64>, channel: Option
 extension_sql!(
     r#"
 COMMENT ON FUNCTION audio_info(bytea) IS
-    'Container, codec, sample rate (Hz), channels and real duration (seconds) of an audio file, found by its content.';
+    'Container, codec, sample rate (Hz), channels and real duration (seconds) of an audio file, found by its content; its audio tracks, and the one that is read (from 1): the first that is not silent.';
 COMMENT ON FUNCTION audio_clip(bytea, float8, float8, int) IS
     'A stretch of a recording as a WAV file (16 kHz, mono, 16 bit), of one channel (from 1) or of the mix of all. NULL bounds mean its start and its end.';
 COMMENT ON FUNCTION speaker_recording_facts(bytea, oid, text, text) IS

@@ -72,14 +72,14 @@ catalogue! {
     AUDIO_UNKNOWN_FORMAT: "audio_unknown_format", ERRCODE_INVALID_BINARY_REPRESENTATION, PERMANENT,
         "Not a format that is read",
         "The first bytes of the file: it may be text, an error page, or encrypted.",
-        "WAV, FLAC, MP3, AAC, M4A and MP4, Ogg, AIFF, WebM and Matroska files are read; check that these are the file's bytes.";
+        "WAV, FLAC, MP3, AAC, M4A, MP4 and MOV, Ogg, AIFF, AU, CAF, Wave64, WebM and Matroska files are read; check that these are the file's bytes.";
     AUDIO_NO_TRACK: "audio_no_track", ERRCODE_NO_DATA_FOUND, PERMANENT,
         "A file without an audio track",
         "Whether the video was recorded with sound.",
         "Pass a file that has sound.";
     AUDIO_UNSUPPORTED: "audio_unsupported", ERRCODE_FEATURE_NOT_SUPPORTED, PERMANENT,
-        "A codec, sample rate (2 to 384 kHz are read) or number of channels (up to 64) that is not read",
-        "The codec that the message names.",
+        "A container, codec, edit list, sample rate (2 to 384 kHz are read) or number of channels (up to 64) that is not read",
+        "What the message names.",
         "Convert the recording, for example to FLAC at 16 kHz.";
     AUDIO_TRUNCATED: "audio_truncated", ERRCODE_STRING_DATA_LENGTH_MISMATCH, PERMANENT,
         "The file ends before what its header declares",
@@ -161,6 +161,10 @@ catalogue! {
         "ONNX Runtime cannot be loaded",
         "SHOW speaker.onnxruntime, and whether the server's user can read that file.",
         "Install onnxruntime 1.20 or newer on the server and name the library in speaker.onnxruntime.";
+    MODEL_EXTERNAL: "model_external", ERRCODE_FEATURE_NOT_SUPPORTED, PERMANENT,
+        "A model of register_external_model(), of which nothing can be computed here",
+        "The model that the call names, and SHOW speaker.default_model.",
+        "Compute the embeddings where the model is, and store them with add_segment_embedding().";
     MODEL_UNKNOWN: "model_unknown", ERRCODE_UNDEFINED_OBJECT, PASSING,
         "Not a name of a model, not registered in the store, or not in speaker.model_dir",
         "SELECT name FROM speaker.models, and SHOW speaker.model_dir.",

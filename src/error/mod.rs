@@ -161,6 +161,8 @@ fn audio(error: &AudioError) -> &'static ErrorCode {
         AudioError::UnknownFormat { .. } => &AUDIO_UNKNOWN_FORMAT,
         AudioError::NoAudioTrack { .. } => &AUDIO_NO_TRACK,
         AudioError::UnsupportedCodec { .. }
+        | AudioError::UnsupportedContainer { .. }
+        | AudioError::UnsupportedEdits { .. }
         | AudioError::UnsupportedRate { .. }
         | AudioError::UnsupportedChannels { .. } => &AUDIO_UNSUPPORTED,
         AudioError::Truncated { .. } | AudioError::Incomplete { .. } => &AUDIO_TRUNCATED,

@@ -36,7 +36,8 @@ BEGIN
     -- Rows from before the embeddings: extract on the spot. A failure is in the ledger and no reason not to label.
     IF NOT EXISTS (SELECT FROM @store@.embedding_jobs AS j
                    WHERE j.segment_id = label_segment.segment_id AND j.model_id = chosen AND j.collection = home
-                     AND j.status <> 'pending') THEN
+                     AND j.status <> 'pending')
+       AND EXISTS (SELECT FROM @store@.models AS m WHERE m.id = chosen AND m.manifest IS NOT NULL) THEN
         PERFORM @store@.embed_now(home, chosen, ARRAY[label_segment.segment_id], NULL);
     END IF;
     batch := @store@.new_batch(home, 'label_segment');
@@ -130,7 +131,7 @@ BEGIN
         label_clustering_id = b.clustering_id, label_confirmed = b.confirmed, label_batch = b.batch_id, labelled_at = b.labelled_at
     FROM (SELECT f.segment_id, f.previous_labelled_at AS labelled_at, p.id AS speaker_id, h.score, h.model_id, h.clustering_id,
                  h.confirmed, h.batch_id,
-                 coalesce(h.source, CASE WHEN f.previous_speaker_id IS NOT NULL THEN 'deletion' END) AS source
+                 CASE WHEN f.previous_speaker_id IS NULL OR p.id IS NOT NULL THEN f.previous_source ELSE 'deletion' END AS source
           FROM unnest(firsts) AS i (id)
           JOIN @store@.assignments AS f ON f.id = i.id AND f.collection = home
           LEFT JOIN @store@.speakers AS p ON p.id = f.previous_speaker_id AND p.collection = home
@@ -219,6 +220,7 @@ BEGIN
             'add_speaker_embedding() makes a person known by an embedding.');
     END IF;
     -- Before anything is stored: what cannot be used is the extraction's error, and leaves nothing behind.
+    PERFORM @store@.check_computes(chosen);
     PERFORM @extension@.speaker_load_model(m.name, m.sha256) FROM @store@.models AS m WHERE m.id = chosen;
     SELECT e.* INTO answer
     FROM @store@.models AS m,
@@ -277,3 +279,22 @@ END
 $$;
 COMMENT ON FUNCTION @store@.add_speaker_embedding(text, @vector@.vector, text, text) IS
     'Imports an embedding made elsewhere with the same model as one of a known speaker, and returns its segment''s id.';
+
+CREATE OR REPLACE FUNCTION @store@.add_segment_embedding(
+    segment_id bigint, embedding @vector@.vector, collection text DEFAULT NULL, model text DEFAULT NULL, speech_s float8 DEFAULT NULL)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    home CONSTANT text := @store@.home_of_segment(add_segment_embedding.segment_id, add_segment_embedding.collection);
+    chosen CONSTANT int := @store@.model_id(model);
+    unit CONSTANT @vector@.vector := @store@.check_embedding(embedding, chosen);
+BEGIN
+    INSERT INTO @store@.embeddings AS e (segment_id, collection, model_id, embedding, speech_s)
+    VALUES (add_segment_embedding.segment_id, home, chosen, unit, add_segment_embedding.speech_s)
+    ON CONFLICT (segment_id, model_id, collection) DO UPDATE SET embedding = excluded.embedding, speech_s = excluded.speech_s;
+    RETURN add_segment_embedding.segment_id;
+END
+$$;
+COMMENT ON FUNCTION @store@.add_segment_embedding(bigint, @vector@.vector, text, text, float8) IS
+    'Stores the embedding of a segment that was computed elsewhere, under the model that made it, and returns the segment''s id. The ledger knows it as a success.';

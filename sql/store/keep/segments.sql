@@ -185,11 +185,14 @@ BEGIN
     IF relabelled THEN
         EXECUTE
             'INSERT INTO @store@.assignments
-                 (collection, segment_id, speaker_id, speaker, previous_speaker_id, previous_speaker, previous_labelled_at, source,
-                  score, model_id, clustering_id, confirmed, batch_id, assigned_by, assigned_role, assigned_at)
-             SELECT n.collection, n.id, n.speaker_id, p.name, o.speaker_id, coalesce(q.name, t.speaker), o.labelled_at,
-                    coalesce(n.label_source, ''undo''), n.label_score, n.label_model_id, n.label_clustering_id, n.label_confirmed,
-                    n.label_batch, session_user, nullif(current_setting(''role''), ''none''),
+                 (collection, segment_id, speaker_id, speaker, previous_speaker_id, previous_speaker, previous_source,
+                  previous_labelled_at, source, score, model_id, clustering_id, confirmed, batch_id, assigned_by, assigned_role,
+                  assigned_at)
+             SELECT n.collection, n.id, n.speaker_id, p.name, o.speaker_id, coalesce(q.name, t.speaker), o.label_source, o.labelled_at,
+                    CASE WHEN o.speaker_id IS NOT DISTINCT FROM n.speaker_id THEN ''confirm''
+                         ELSE coalesce(n.label_source, ''undo'') END,
+                    n.label_score, n.label_model_id, n.label_clustering_id, n.label_confirmed, n.label_batch, session_user,
+                    nullif(current_setting(''role''), ''none''),
                     -- A label that comes back has its old time; it comes back now.
                     CASE WHEN o.labelled_at IS NULL OR n.labelled_at > o.labelled_at THEN n.labelled_at ELSE clock_timestamp() END
              FROM after AS n

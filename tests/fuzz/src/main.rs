@@ -1,8 +1,11 @@
 //! fuzz smoke SAMPLES SAVED SEED SECONDS     decodes damaged files in a child process; figures last, key=value
 //! fuzz write SAMPLES FOLDER SEED COUNT      writes damaged files, for other programs
+//! fuzz agree SAMPLES SAVED SEED COUNT       compares all who read a file, over SAMPLES and damaged ones
 //!
-//! Input number n of a seed is always the same. What crashed the child or took too long is kept in SAVED.
+//! Input number n of a seed is always the same. What crashed the child, took too long or was not read alike is kept in
+//! SAVED.
 
+mod agree;
 mod child;
 mod mutate;
 mod parts;
@@ -29,7 +32,9 @@ fn main() -> ExitCode {
         ["child"] => child::run().map(|()| true).map_err(Into::into),
         ["smoke", samples, saved, seed, seconds] => smoke(samples, saved, seed, seconds),
         ["write", samples, folder, seed, count] => write(samples, folder, seed, count).map(|()| true),
-        _ => Err("usage: fuzz smoke SAMPLES SAVED SEED SECONDS | fuzz write SAMPLES FOLDER SEED COUNT".into()),
+        ["agree", samples, saved, seed, count] => agree(samples, saved, seed, count),
+        _ => Err("usage: fuzz smoke SAMPLES SAVED SEED SECONDS | write SAMPLES FOLDER SEED COUNT | agree SAMPLES SAVED SEED COUNT"
+            .into()),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -44,6 +49,7 @@ fn main() -> ExitCode {
 fn samples(folder: &str) -> Result<Vec<Vec<u8>>, Box<dyn Error>> {
     let mut paths: Vec<_> =
         fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_, std::io::Error>>()?;
+    paths.retain(|path| path.is_file());
     paths.sort();
     Ok(paths.into_iter().map(fs::read).collect::<Result<_, _>>()?)
 }
@@ -58,6 +64,27 @@ fn write(folder: &str, to: &str, seed: &str, count: &str) -> Result<(), Box<dyn 
         fs::write(Path::new(to).join(format!("{number}.bin")), input(&samples, seed, number))?;
     }
     Ok(())
+}
+
+fn agree(folder: &str, saved: &str, seed: &str, count: &str) -> Result<bool, Box<dyn Error>> {
+    // Panics of the libraries are caught; their reports would fill the log.
+    std::panic::set_hook(Box::new(|_| {}));
+    let (samples, seed, count): (_, u64, u64) = (samples(folder)?, seed.parse()?, count.parse()?);
+    let mut disagree = 0;
+    for number in 0..samples.len() as u64 + count {
+        let bytes = match samples.get(number as usize) {
+            Some(sample) => sample.clone(),
+            None => input(&samples, seed, number),
+        };
+        if let Some(what) = agree::disagreement(&bytes) {
+            disagree += 1;
+            let path = Path::new(saved).join(format!("disagree-{seed}-{number}.bin"));
+            fs::write(&path, bytes)?;
+            println!("{}: {what}", path.display());
+        }
+    }
+    println!("readers_compared={}\nreaders_disagree={disagree}", samples.len() as u64 + count);
+    Ok(disagree == 0)
 }
 
 fn smoke(folder: &str, saved: &str, seed: &str, seconds: &str) -> Result<bool, Box<dyn Error>> {

@@ -28,8 +28,6 @@ pub fn decode_spans(
 ) -> Result<(), AudioError> {
     let mut stream = Stream::open(source, limits, check)?;
     let mut lanes = None;
-    // Before the first packet that could be decoded.
-    let mut lost = 0;
     if spans.is_empty() {
         return Ok(());
     }
@@ -49,12 +47,10 @@ pub fn decode_spans(
             }
             return Ok(());
         };
-        let mut piece = stream.decode(&packet)?;
-        lost += piece.lost;
-        if piece.rate == 0 || piece.channels == 0 {
+        let piece = stream.decode(&packet)?;
+        if piece.channels == 0 {
             continue; // nothing has been decoded yet
         }
-        piece.lost = std::mem::take(&mut lost);
         let lanes = match &mut lanes {
             Some(lanes) => lanes,
             none => match lanes_of(spans, piece.channels, limits.max_memory, sink) {

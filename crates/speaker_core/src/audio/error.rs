@@ -24,6 +24,13 @@ pub enum AudioError {
     #[error("audio codec {codec} is not supported")]
     UnsupportedCodec { codec: String },
 
+    #[error("{container} files are not supported")]
+    UnsupportedContainer { container: &'static str },
+
+    /// An MP4 file whose list of what is to be heard is not one that is kept to.
+    #[error("an edit list {detail} is not supported")]
+    UnsupportedEdits { detail: String },
+
     #[error("sample rate {rate} Hz is not between {min} and {max} Hz")]
     UnsupportedRate { rate: u32, min: u32, max: u32 },
 

@@ -14,6 +14,9 @@ pub(super) struct Health {
     empty: u64,
     /// What the last damage was.
     detail: String,
+    /// Of the damaged, those that use a part of the codec which is not read, and the name of that.
+    unsupported: u64,
+    codec: String,
 }
 
 /// Damaged packets after which a stream that is not mostly sound is given up.
@@ -35,6 +38,13 @@ impl Health {
         Ok(())
     }
 
+    /// A packet that is sound, and uses a part of its codec that nobody here reads.
+    pub(super) fn unsupported(&mut self, codec: String) -> Result<(), AudioError> {
+        self.unsupported += 1;
+        self.codec = codec;
+        self.damaged(String::new())
+    }
+
     /// A packet without samples. The first of a stream may be one, and those that are trimmed away; a stream of them
     /// could go on for ever without reaching a limit.
     pub(super) fn nothing(&mut self) -> Result<(), AudioError> {
@@ -54,6 +64,9 @@ impl Health {
     }
 
     fn corrupt(&self) -> AudioError {
+        if 2 * self.unsupported > self.damaged {
+            return AudioError::UnsupportedCodec { codec: self.codec.clone() };
+        }
         let detail = format!("{} of {} packets, lastly: {}", self.damaged, self.damaged + self.good, self.detail);
         AudioError::Corrupt { detail }
     }
@@ -62,6 +75,18 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_read_is_no_damage() {
+        let mut health = Health::default();
+        for _ in 0..3 {
+            assert_eq!(health.unsupported("aac (predictor data)".into()), Ok(()));
+            health.well();
+        }
+        assert_eq!(health.damaged("crc".into()), Ok(()));
+        let codec = "aac (predictor data)".to_owned();
+        assert_eq!(health.verdict(), Err(AudioError::UnsupportedCodec { codec }));
+    }
 
     #[test]
     fn a_stream_may_be_damaged_in_places() {

@@ -1,14 +1,16 @@
 //! What containers declare about their own length, and what is there.
 //!
-//! Symphonia trusts the sizes in headers: it refuses a chunk, box or element larger than its parent or the file, and
-//! drops the last packet of a WAV file that ends early. So they are walked here first, and the sizes that it sees are
-//! set to what is there. What the header said is kept for the verdict at the end: truncated or not.
+//! Symphonia trusts the sizes in headers: it refuses a box or element larger than its parent or the file. So they are
+//! walked here first, and the sizes that it sees are set to what is there. What the header said is kept for the verdict
+//! at the end: truncated or not. Files of chunks have a room of their own, [`super::chunks`].
 //!
-//! Sources: Multimedia Programming Interface and Data Specifications 1.0 (RIFF), EBU Tech 3306 (RF64), AIFF 1.3,
-//! ISO/IEC 14496-12 (boxes), RFC 8794 (EBML).
+//! Sources: ISO/IEC 14496-12 (boxes), RFC 8794 (EBML), RFC 9559 (Matroska).
 
 use std::io;
+use std::ops::Range;
 
+use super::chunks;
+use super::raw::Raw;
 use super::sniff::Container;
 use super::source::Window;
 use super::{AudioError, TOLERANCE_S};
@@ -48,10 +50,14 @@ fn is_placeholder(declared_s: f64, got_s: f64) -> bool {
 /// What the chunks, boxes or elements of a file tell before its demultiplexer sees them.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Layout {
-    /// The sample data of WAV and AIFF: bytes declared (none for a placeholder) and bytes present.
+    /// The sample data of a file of chunks: bytes declared (none for a placeholder) and bytes present.
     pub(super) data: Option<(Option<u64>, u64)>,
-    /// The format tag of a WAV file.
-    pub(super) wav_tag: Option<u16>,
+    /// The same, where they are read as they are.
+    pub(super) raw: Option<Raw>,
+    /// The codec of a file of chunks that nobody here reads.
+    pub(super) unread: Option<String>,
+    /// What keeps a file of chunks from being read.
+    pub(super) damage: Option<&'static str>,
     /// Where an MP4 or Matroska file should end, if that is beyond where it does.
     pub(super) cut_at: Option<u64>,
     /// The samples that the fragments of an MP4 file state. Symphonia counts up to the number in each, which is 32 bits
@@ -62,85 +68,26 @@ pub(super) struct Layout {
 /// Walks the file, and corrects the sizes that promise more than there is.
 pub(super) fn survey(window: &mut Window, container: Container) -> io::Result<Layout> {
     match container {
-        Container::Wav => wav_chunks(window),
-        Container::Aiff => aiff_chunks(window),
+        Container::Wav => chunks::wav(window),
+        Container::W64 => chunks::w64(window),
+        Container::Aiff => chunks::aiff(window),
+        Container::Au => chunks::au(window),
+        Container::Caf => chunks::caf(window),
         Container::Mp4 => mp4_boxes(window),
         Container::Matroska => matroska_segment(window),
         _ => Ok(Layout::default()),
     }
 }
 
-/// A real file has a dozen chunks, or as many boxes for every fragment of a second or two.
-const MOST_CHUNKS: usize = 1_000_000;
-
-/// The smallest size that no WAV file states in earnest: 2 GiB less 64 KiB. Writers to pipes state this and others up
-/// to 0xFFFFFFFF, or 0.
-const PLACEHOLDER: u64 = 0x7fff_0000;
-
-fn wav_chunks(window: &mut Window) -> io::Result<Layout> {
-    let mut layout = Layout::default();
-    let mut size_of_rf64 = None;
-    let mut at = 12;
-    for _ in 0..MOST_CHUNKS {
-        let Some(header) = window.bytes_at::<8>(at)? else { break };
-        let [i0, i1, i2, i3, size @ ..] = header;
-        let size = u64::from(u32::from_le_bytes(size));
-        let body = at + 8;
-        match &[i0, i1, i2, i3] {
-            b"fmt " => layout.wav_tag = window.bytes_at(body)?.map(u16::from_le_bytes),
-            b"ds64" => size_of_rf64 = window.bytes_at(body + 8)?.map(u64::from_le_bytes),
-            b"data" => {
-                let present = window.len().saturating_sub(body);
-                let declared = size_of_rf64.unwrap_or(size);
-                let is_open = declared == 0 || size_of_rf64.is_none() && declared >= PLACEHOLDER;
-                let declared = (!is_open).then_some(declared);
-                // Sizes are 32 bits wide, and all ones mean "unknown".
-                let most = u64::from(u32::MAX - 1).saturating_sub(body);
-                let used = declared.unwrap_or(present).min(present).min(most);
-                window.patch(0, *b"RIFF");
-                window.patch(4, ((body + used - 8) as u32).to_le_bytes());
-                window.patch(body - 4, (used as u32).to_le_bytes());
-                layout.data = Some((declared, present));
-                break;
-            }
-            _ => {}
-        }
-        at = body + size + size % 2;
-    }
-    Ok(layout)
-}
-
-fn aiff_chunks(window: &mut Window) -> io::Result<Layout> {
-    let mut layout = Layout::default();
-    let mut at = 12;
-    for _ in 0..MOST_CHUNKS {
-        let Some(header) = window.bytes_at::<8>(at)? else { break };
-        let [i0, i1, i2, i3, size @ ..] = header;
-        let size = u64::from(u32::from_be_bytes(size));
-        let body = at + 8;
-        if &[i0, i1, i2, i3] == b"SSND" {
-            let present = window.len().saturating_sub(body);
-            let is_open = size == 0 || size >= PLACEHOLDER;
-            if (is_open || size > present) && present < u64::from(u32::MAX).saturating_sub(body) {
-                window.patch(4, ((body + present - 8) as u32).to_be_bytes());
-                window.patch(body - 4, (present as u32).to_be_bytes());
-            }
-            // The samples follow an offset and a block size of four bytes each.
-            let samples = |bytes: u64| bytes.saturating_sub(8);
-            layout.data = Some(((!is_open).then(|| samples(size)), samples(present)));
-            break;
-        }
-        at = body + size + size % 2;
-    }
-    Ok(layout)
-}
+/// A real file has a dozen boxes for every fragment of a second or two.
+const MOST_BOXES: usize = 1_000_000;
 
 fn mp4_boxes(window: &mut Window) -> io::Result<Layout> {
     let mut layout = Layout::default();
     // Where the boxes end that the walk is in: none at the top, then a fragment, then its tracks.
     let mut ends: Vec<u64> = Vec::new();
     let mut at = 0;
-    for _ in 0..MOST_CHUNKS {
+    for _ in 0..MOST_BOXES {
         while let Some(end) = ends.pop_if(|end| at + 8 > *end) {
             at = end;
         }
@@ -203,6 +150,64 @@ fn matroska_segment(window: &mut Window) -> io::Result<Layout> {
     Ok(Layout { cut_at: Some(end), ..Layout::default() })
 }
 
+/// The audio tracks of a Matroska file: their numbers, and the names of their codecs.
+pub(super) fn matroska_tracks(window: &mut Window) -> io::Result<Vec<(u32, String)>> {
+    let mut found = Vec::new();
+    let mut left = MOST_ELEMENTS;
+    let Some((_, header)) = ebml_size(window, 4)? else { return Ok(found) };
+    let Some((width, end)) = ebml_size(window, header.unwrap_or(0) + 4)? else { return Ok(found) };
+    let segment = header.unwrap_or(0) + 4 + width as u64..end.unwrap_or(u64::MAX).min(window.len());
+    let Some(tracks) = elements(window, segment, &mut left)?.find(|(id, _)| *id == 0x1654_ae6b) else {
+        return Ok(found);
+    };
+    for (_, entry) in elements(window, tracks.1, &mut left)?.filter(|(id, _)| *id == 0xae) {
+        let (mut number, mut kind, mut codec) = (0, 0, String::new());
+        for (id, body) in elements(window, entry, &mut left)? {
+            let mut bytes = [0; 32];
+            let size = (body.end - body.start).min(32) as usize;
+            let there = window.read_at(body.start, &mut bytes[..size])?;
+            let value = bytes[..there.min(4)].iter().fold(0, |value, &byte| value << 8 | u32::from(byte));
+            match id {
+                0xd7 => number = value,
+                0x83 => kind = value,
+                0x86 => codec = String::from_utf8_lossy(&bytes[..there]).trim_end_matches('\0').to_owned(),
+                _ => {}
+            }
+        }
+        if kind == 2 {
+            found.push((number, codec.strip_prefix("A_").unwrap_or(&codec).to_ascii_lowercase()));
+        }
+    }
+    Ok(found)
+}
+
+/// More elements than any file has in front of its sound.
+const MOST_ELEMENTS: usize = 10_000;
+
+/// The elements of a range up to one of unknown size: their ids and bodies.
+fn elements(
+    window: &mut Window,
+    within: Range<u64>,
+    left: &mut usize,
+) -> io::Result<impl Iterator<Item = (u32, Range<u64>)>> {
+    let mut found = Vec::new();
+    let mut at = within.start;
+    while at < within.end && *left > 0 {
+        *left -= 1;
+        let Some(bytes) = window.bytes_at::<4>(at)? else { break };
+        let width = bytes[0].leading_zeros() as usize + 1;
+        if width > 4 {
+            break;
+        }
+        let id = u32::from_be_bytes(bytes) >> (32 - 8 * width);
+        let Some((size_width, Some(end))) = ebml_size(window, at + width as u64)? else { break };
+        let body = at + (width + size_width) as u64;
+        found.push((id, body..end.clamp(body, within.end.max(body))));
+        at = end.max(body);
+    }
+    Ok(found.into_iter())
+}
+
 /// Makes the table of contents at the start of a segment a void element. It points to an index at the end of the file,
 /// which is cut off, and the reader gives up where it cannot follow.
 fn hide_seek_head(window: &mut Window, at: u64) -> io::Result<()> {
@@ -242,34 +247,6 @@ mod tests {
 
     fn window(bytes: &[u8]) -> Window<'static> {
         Window::new(from_bytes(bytes.to_vec()), &Limits::default(), &never).unwrap()
-    }
-
-    fn wav(riff_size: u32, data_size: u32, data: usize) -> Vec<u8> {
-        let mut wav = b"RIFF".to_vec();
-        wav.extend(riff_size.to_le_bytes());
-        wav.extend(b"WAVELIST\x03\0\0\0abc\0fmt \x02\0\0\0\x11\0data");
-        wav.extend(data_size.to_le_bytes());
-        wav.resize(wav.len() + data, 7);
-        wav
-    }
-
-    #[test]
-    fn wav_sizes_are_set_to_what_is_there() {
-        // 12 + LIST 8 + 4 + fmt 8 + 2 + data 8 = 42 bytes in front of the samples.
-        for (riff_size, data_size, declared, used) in [
-            (134, 100, Some(100), 100),
-            (134, 60, Some(60), 60),
-            (5000, 4000, Some(4000), 100),
-            (0, 0, None, 100),
-            (u32::MAX, u32::MAX, None, 100),
-            (0x7fff_0024, 0x7fff_0000, None, 100),
-        ] {
-            let mut window = window(&wav(riff_size, data_size, 100));
-            let layout = survey(&mut window, Container::Wav).unwrap();
-            assert_eq!(layout, Layout { data: Some((declared, 100)), wav_tag: Some(0x11), ..Layout::default() });
-            assert_eq!(window.bytes_at(4).unwrap(), Some((42 + used - 8u32).to_le_bytes()));
-            assert_eq!(window.bytes_at(38).unwrap(), Some(used.to_le_bytes()));
-        }
     }
 
     #[test]

@@ -3,31 +3,36 @@
 //! One pass over the source, from its start, in blocks: bytes are demultiplexed and decoded by Symphonia, channels
 //! averaged or taken apart, each resampled by one filter, and each wanted span cut out on the way ([`decode_spans`]).
 //! [`decode_stretches`] joins what is made of several spans.
-//! [`probe()`] walks the same packets without decoding them.
+//! [`probe()`] decodes the same, and counts.
 //!
 //! Any byte string gives a value or an error. Every input is somebody's upload: formats are told by their bytes and
 //! never by a name, headers are believed only as far as the data bear them out, panics of the libraries become
 //! errors, and all work is bounded by [`Limits`] and interrupted by [`crate::Check`].
 //!
 //! Deliberately not done: seeking (a decoder that starts in the middle gives other samples than one that came
-//! there, and a span shall not depend on what else was asked for), tags, cover art, loudness, several tracks.
+//! there, and a span shall not depend on what else was asked for), tags, cover art, loudness, mixing several tracks.
 
+mod aac;
+mod chunks;
 mod codec;
 mod cut;
 mod decode;
-mod edits;
 mod error;
 mod guard;
 mod health;
 mod length;
+mod mp4;
+mod ogg;
 mod opus;
 mod probe;
+mod raw;
 mod resample;
 mod sniff;
 mod source;
 mod span;
 mod stream;
 mod stretch;
+mod surround;
 mod trim;
 mod wav;
 

@@ -5,8 +5,9 @@
 //! misread it in MP4.
 //!
 //! Sources: RFC 6716 section 3 (packets), RFC 7845 section 5.1 (the header), Encapsulation of Opus in ISO Base Media
-//! File Format 0.8.1. Deliberately not done: more than two channels, and the output gain, which no recorder sets.
+//! File Format 0.8.1. Deliberately not done: the output gain, which no recorder sets.
 
+use symphonia::core::codecs::audio::well_known::CODEC_ID_OPUS;
 use symphonia::core::codecs::audio::AudioCodecParameters;
 
 use super::sniff::Container;
@@ -45,19 +46,21 @@ pub(super) fn pre_skip(container: Container, parameters: &AudioCodecParameters) 
     }
 }
 
-/// What the decoder is to be made of.
+/// What the decoder is to be made of. Only surround sound needs the header.
 pub(super) fn settle(parameters: &AudioCodecParameters) -> Result<AudioCodecParameters, AudioError> {
-    let header = parameters.extra_data.as_deref().unwrap_or_default();
-    // Several streams in one packet: surround sound. The decoder would read the first and take it for all.
-    if let Some(&[family, streams]) = header.get(18..).and_then(|rest| rest.first_chunk()) {
-        if family != 0 && streams != 1 {
-            return Err(AudioError::UnsupportedCodec { codec: format!("opus ({streams} streams in one)") });
-        }
-    }
     let mut settled = parameters.clone();
     settled.with_sample_rate(RATE);
-    settled.extra_data = None;
+    if !is_surround(parameters) {
+        settled.extra_data = None;
+    }
     Ok(settled)
+}
+
+/// Whether packets hold several streams: more than two channels.
+pub(super) fn is_surround(parameters: &AudioCodecParameters) -> bool {
+    let header = parameters.extra_data.as_deref().unwrap_or_default();
+    parameters.codec == CODEC_ID_OPUS
+        && matches!(header.get(18..20), Some([family, streams]) if *family > 0 && *streams != 1)
 }
 
 #[cfg(test)]

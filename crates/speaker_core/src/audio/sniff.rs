@@ -7,12 +7,10 @@
 //!
 //! Sources: ISO/IEC 11172-3 and 13818-3 (MPEG audio), 13818-7 (ADTS), id3.org/id3v2.4.0-structure.
 
-use symphonia::core::errors::Result as SymphoniaResult;
+use symphonia::core::errors::{unsupported_error, Result as SymphoniaResult};
 use symphonia::core::formats::{FormatOptions, FormatReader};
 use symphonia::core::io::{MediaSourceStream, ReadBytes};
-use symphonia::default::formats::{
-    AdtsReader, AiffReader, FlacReader, IsoMp4Reader, MkvReader, MpaReader, OggReader, WavReader,
-};
+use symphonia::default::formats::{AdtsReader, FlacReader, IsoMp4Reader, MkvReader, MpaReader, OggReader, WavReader};
 
 use super::source::Window;
 use super::AudioError;
@@ -20,7 +18,10 @@ use super::AudioError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Container {
     Wav,
+    W64,
     Aiff,
+    Au,
+    Caf,
     Flac,
     /// MPEG audio frames of any layer, one after the other.
     Mpeg,
@@ -36,7 +37,10 @@ impl Container {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Wav => "wav",
+            Self::W64 => "w64",
             Self::Aiff => "aiff",
+            Self::Au => "au",
+            Self::Caf => "caf",
             Self::Flac => "flac",
             Self::Mpeg => "mp3",
             Self::Adts => "aac",
@@ -50,7 +54,8 @@ impl Container {
         let options = FormatOptions::default();
         Ok(match self {
             Self::Wav => Box::new(WavReader::try_new(stream, options)?),
-            Self::Aiff => Box::new(AiffReader::try_new(stream, options)?),
+            // Their samples are read as they are.
+            Self::W64 | Self::Aiff | Self::Au | Self::Caf => return unsupported_error("blocks"),
             Self::Flac => Box::new(FlacReader::try_new(stream, options)?),
             Self::Mpeg => Box::new(MpaReader::try_new(stream, options)?),
             Self::Adts => Box::new(AdtsReader::try_new(stream, options)?),
@@ -74,6 +79,9 @@ pub(super) fn sniff(window: &mut Window) -> Result<Container, AudioError> {
     head.truncate(n);
     if let Some(container) = by_magic(&head, window.len()) {
         return Ok(container);
+    }
+    if let Some(container) = by_name(&head) {
+        return Err(AudioError::UnsupportedContainer { container });
     }
     let (container, offset) = by_frames(&head, window.len()).ok_or(unknown)?;
     window.cut_front(offset as u64);
@@ -101,8 +109,15 @@ fn skip_id3(window: &mut Window) -> Result<(), AudioError> {
 
 fn by_magic(head: &[u8], len: u64) -> Option<Container> {
     let at = |offset: usize, magic: &[u8]| head.get(offset..).is_some_and(|rest| rest.starts_with(magic));
-    if (at(0, b"RIFF") || at(0, b"RF64")) && at(8, b"WAVE") {
+    let riff: [&[u8]; 4] = [b"RIFF", b"RIFX", b"RF64", b"BW64"];
+    if riff.iter().any(|kind| at(0, kind)) && at(8, b"WAVE") {
         Some(Container::Wav)
+    } else if at(0, b"riff\x2e\x91\xcf\x11") && at(24, b"wave\xf3\xac\xd3\x11") {
+        Some(Container::W64)
+    } else if at(0, b".snd") {
+        Some(Container::Au)
+    } else if at(0, b"caff\0\x01") {
+        Some(Container::Caf)
     } else if at(0, b"FORM") && (at(8, b"AIFF") || at(8, b"AIFC")) {
         Some(Container::Aiff)
     } else if at(0, b"fLaC") {
@@ -120,6 +135,88 @@ fn by_magic(head: &[u8], len: u64) -> Option<Container> {
     } else {
         None
     }
+}
+
+/// Files of sound or film that are known by their mark, and not read.
+fn by_name(head: &[u8]) -> Option<&'static str> {
+    const MARKS: &[(usize, &[u8], &str)] = &[
+        (0, b"#!AMR-WB", "amr-wb"),
+        (0, b"#!AMR", "amr"),
+        (0, b"#!SILK_V3", "silk"),
+        (1, b"#!SILK_V3", "silk"),
+        (0, b"#!iLBC", "ilbc"),
+        (0, b"#!EVS", "evs"),
+        (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "asf (wma)"),
+        (0, b"\x7f\xfe\x80\x01", "dts"),
+        (0, b"\xfe\x7f\x01\x80", "dts"),
+        (0, b"\x1f\xff\xe8\x00", "dts"),
+        (0, b"\xff\x1f\x00\xe8", "dts"),
+        (0, b"DTSHDHDR", "dts"),
+        (4, b"\xf8\x72\x6f\xba", "truehd"),
+        (4, b"\xf8\x72\x6f\xbb", "mlp"),
+        (0, b"\0\0\x01\xba", "mpeg-ps"),
+        (0, b"FLV\x01", "flv"),
+        (0, b".RMF", "realmedia"),
+        (0, b".ra\xfd", "realaudio"),
+        (0, b"DSD ", "dsf"),
+        (0, b"FRM8", "dsdiff"),
+        (0, b"MAC ", "monkey's audio"),
+        (0, b"wvpk", "wavpack"),
+        (0, b"MP+", "musepack"),
+        (0, b"MPCK", "musepack"),
+        (0, b"TTA1", "tta"),
+        (0, b"TTA2", "tta"),
+        (0, b"OFR ", "optimfrog"),
+        (0, b"LA02", "lossless audio"),
+        (0, b"LA03", "lossless audio"),
+        (0, b"LA04", "lossless audio"),
+        (0, b"ajkg", "shorten"),
+        (0, b"TWIN97012000", "twinvq"),
+        (0, b"MThd", "midi"),
+        (0, b"XMF_", "xmf"),
+        (0, b"Creative Voice File\x1a", "voc"),
+        (0, b"NIST_1A", "nist sphere"),
+        (0, b"dns.", "little-endian au"),
+        (0, b"2BIT", "avr"),
+        (0, b"PVF1", "pvf"),
+        (0, b"IREZ", "ircam"),
+        (0, b"\x64\xa3", "ircam"),
+        (0, b"Extended Module:", "module"),
+        (0, b"IMPM", "module"),
+        (0, b"nut/multimedia container", "nut"),
+        (0, b"ADIF", "adif"),
+        (0, b"\x06\x0e\x2b\x34\x02\x05\x01\x01", "mxf"),
+        (0, b"OMA\x03", "openmg (atrac)"),
+        (0, b"EA3\x03", "openmg (atrac)"),
+    ];
+    let starts = |offset: usize, mark: &[u8]| head.get(offset..).is_some_and(|rest| rest.starts_with(mark));
+    if starts(0, b"RIFF") && starts(8, b"AVI ") {
+        return Some("avi");
+    }
+    if starts(0, b"FORM") && (starts(8, b"8SVX") || starts(8, b"16SV")) {
+        return Some("8svx");
+    }
+    // Packets of 188 bytes, of 192 with a time in front, of 204 with a checksum behind.
+    let is_stream = |first: usize, size: usize| (0..4).all(|n| head.get(first + n * size) == Some(&0x47));
+    if is_stream(0, 188) || is_stream(4, 192) || is_stream(0, 204) {
+        return Some("mpeg-ts");
+    }
+    // LATM in LOAS: frames that tell their length.
+    let loas = |at: usize| match head.get(at..at + 3) {
+        Some(&[0x56, b1, b2]) if b1 & 0xe0 == 0xe0 => Some(at + 3 + (usize::from(b1 & 0x1f) << 8 | usize::from(b2))),
+        _ => None,
+    };
+    if loas(0).and_then(loas).and_then(loas).is_some() {
+        return Some("latm");
+    }
+    // Sync words of two bytes, which must come again.
+    for (sync, name) in [(*b"\x0b\x77", "ac3"), (*b"\x77\x0b", "ac3"), (*b"\xac\x40", "ac4"), (*b"\xac\x41", "ac4")] {
+        let rest = head.get(8..head.len().min(8 + 0x4000)).unwrap_or_default();
+        if starts(0, &sync) && rest.windows(2).filter(|two| *two == sync).count() >= 2 {
+            return Some(name);
+        }
+    }
+    MARKS.iter().find(|(offset, mark, _)| starts(*offset, mark)).map(|(_, _, name)| *name)
 }
 
 /// Finds the first chain of frames: three in a row, or fewer if the file ends sooner.

@@ -2,6 +2,7 @@
 
 use std::io::{self, Cursor, ErrorKind, Read, Seek, SeekFrom};
 use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, PoisonError};
 
 pub use symphonia::core::io::MediaSource;
 
@@ -16,15 +17,20 @@ pub fn from_bytes(bytes: Vec<u8>) -> Box<dyn MediaSource> {
 /// A part of a source, with some of its bytes replaced.
 ///
 /// Lengths in headers are corrected here, before a demultiplexer trusts them, and tags in front of the audio cut
-/// off, so that nobody parses them.
+/// off, so that nobody parses them. A clone is another view of the same source.
+#[derive(Clone)]
 pub(super) struct Window<'s> {
-    inner: Box<dyn MediaSource + 's>,
+    inner: Arc<Mutex<Inner<'s>>>,
     start: u64,
     len: u64,
     pos: u64,
-    /// Position of `inner`, to seek only when it must move.
-    inner_pos: Option<u64>,
     patches: Vec<(u64, Vec<u8>)>,
+}
+
+struct Inner<'s> {
+    source: Box<dyn MediaSource + 's>,
+    /// Where it is, to seek only when it must move.
+    pos: Option<u64>,
 }
 
 impl<'s> Window<'s> {
@@ -46,7 +52,8 @@ impl<'s> Window<'s> {
         if len == 0 {
             return Err(AudioError::Empty);
         }
-        Ok(Self { inner, start: 0, len, pos: 0, inner_pos: None, patches: Vec::new() })
+        let inner = Arc::new(Mutex::new(Inner { source: inner, pos: None }));
+        Ok(Self { inner, start: 0, len, pos: 0, patches: Vec::new() })
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -98,14 +105,15 @@ impl Read for Window<'_> {
             return Ok(0);
         }
         let inner_pos = self.start + self.pos;
-        if self.inner_pos != Some(inner_pos) {
-            self.inner_pos = None;
-            self.inner.seek(SeekFrom::Start(inner_pos))?;
+        // Who unwound while reading has left no position behind.
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        // It is not known again until the read has succeeded.
+        if inner.pos.take() != Some(inner_pos) {
+            inner.source.seek(SeekFrom::Start(inner_pos))?;
         }
-        // The position is not known until the read has succeeded.
-        self.inner_pos = None;
-        let n = self.inner.read(&mut buf[..wanted])?.min(wanted);
-        self.inner_pos = Some(inner_pos + n as u64);
+        let n = inner.source.read(&mut buf[..wanted])?.min(wanted);
+        inner.pos = Some(inner_pos + n as u64);
+        drop(inner);
         for (at, bytes) in &self.patches {
             for (at, byte) in (*at..).zip(bytes) {
                 if let Some(index) = at.checked_sub(self.pos).filter(|&index| index < n as u64) {
