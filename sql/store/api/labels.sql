@@ -45,7 +45,7 @@ BEGIN
         ARRAY[label_segment.segment_id], ARRAY[person], 'manual', NULL, chosen, NULL, false, home, NULL, batch);
     -- Who says again what was suggested confirms it.
     IF changed = 0 THEN
-        changed := @store@.confirm(ARRAY[label_segment.segment_id], home, batch);
+        changed := @store@.confirm(ARRAY[label_segment.segment_id], ARRAY[person], home, batch);
     END IF;
     IF in_cluster THEN
         changed := changed + @store@.name_cluster(newest.clustering_id, newest.cluster, person, home, batch);
@@ -76,6 +76,7 @@ DECLARE
     among bigint[];
     person bigint;
     ids bigint[];
+    people bigint[];
 BEGIN
     IF confirm_labels.run_id IS NULL OR batch IS NULL
        OR confirm_labels.run_id = 0 AND recording IS NULL AND speaker IS NULL AND batch = 0 THEN
@@ -89,16 +90,17 @@ BEGIN
     IF speaker IS NOT NULL THEN
         person := @store@.speaker_id(speaker, home, false);
     END IF;
-    ids := ARRAY(
-        SELECT s.id FROM @store@.segments AS s
-        WHERE s.collection = home AND NOT s.label_confirmed
-          AND (among IS NULL OR s.run_id = ANY (among)) AND (person IS NULL OR s.speaker_id = person)
-          AND (batch = 0 OR s.label_batch = batch)
-        ORDER BY s.id);
-    IF ids <> '{}' THEN
+    SELECT array_agg(s.id ORDER BY s.id), array_agg(s.speaker_id ORDER BY s.id) INTO ids, people
+    FROM @store@.segments AS s
+    WHERE s.collection = home AND NOT s.label_confirmed
+      AND (among IS NULL OR s.run_id = ANY (among)) AND (person IS NULL OR s.speaker_id = person)
+      AND (batch = 0 OR s.label_batch = batch);
+    IF ids IS NULL THEN
+        confirmed := 0;
+    ELSE
         batch_id := @store@.new_batch(home, 'confirm_labels');
+        confirmed := @store@.confirm(ids, people, home, batch_id);
     END IF;
-    confirmed := @store@.confirm(ids, home, batch_id);
 END
 $$;
 COMMENT ON FUNCTION @store@.confirm_labels(bigint, text, text, bigint, text) IS
@@ -112,6 +114,7 @@ DECLARE
     home CONSTANT text := @store@.home_of_batch(batch, undo_labels.collection);
     ids bigint[];
     firsts bigint[];
+    taken_back bigint[];
 BEGIN
     -- What the call did first to each segment: before that it was as it is to be.
     SELECT array_agg(f.segment_id ORDER BY f.segment_id), array_agg(f.id ORDER BY f.segment_id) INTO ids, firsts
@@ -126,24 +129,33 @@ BEGIN
     ORDER BY p.id FOR KEY SHARE;
     PERFORM FROM @store@.segments AS s
     WHERE s.id = ANY (ids) AND s.collection = home AND s.label_batch = batch ORDER BY s.id FOR NO KEY UPDATE;
-    UPDATE @store@.segments AS s
-    SET speaker_id = b.speaker_id, label_source = b.source, label_score = b.score, label_model_id = b.model_id,
-        label_clustering_id = b.clustering_id, label_confirmed = b.confirmed, label_batch = b.batch_id, labelled_at = b.labelled_at
-    FROM (SELECT f.segment_id, f.previous_labelled_at AS labelled_at, p.id AS speaker_id, h.score, h.model_id, h.clustering_id,
-                 h.confirmed, h.batch_id,
-                 CASE WHEN f.previous_speaker_id IS NULL OR p.id IS NOT NULL THEN f.previous_source ELSE 'deletion' END AS source
-          FROM unnest(firsts) AS i (id)
-          JOIN @store@.assignments AS f ON f.id = i.id AND f.collection = home
-          LEFT JOIN @store@.speakers AS p ON p.id = f.previous_speaker_id AND p.collection = home
-          -- Who is gone since is nobody.
-          LEFT JOIN LATERAL (
-              SELECT a.* FROM @store@.assignments AS a
-              WHERE a.segment_id = f.segment_id AND a.collection = home AND a.id < f.id
-                AND (f.previous_speaker_id IS NULL OR p.id IS NOT NULL)
-              ORDER BY a.id DESC LIMIT 1) AS h ON true) AS b
-    WHERE s.id = b.segment_id AND s.collection = home AND s.label_batch = batch;
-    GET DIAGNOSTICS undone = ROW_COUNT;
-    left_alone := coalesce(cardinality(ids), 0) - undone;
+    WITH done AS (
+        UPDATE @store@.segments AS s
+        SET speaker_id = b.speaker_id, label_source = b.source, label_score = b.score, label_model_id = b.model_id,
+            label_clustering_id = b.clustering_id, label_confirmed = b.confirmed, label_batch = b.batch_id, labelled_at = b.labelled_at
+        FROM (SELECT f.segment_id, f.previous_labelled_at AS labelled_at, p.id AS speaker_id, h.score, h.model_id, h.clustering_id,
+                     h.confirmed, h.batch_id,
+                     CASE WHEN f.previous_speaker_id IS NULL OR p.id IS NOT NULL THEN f.previous_source ELSE 'deletion' END AS source
+              FROM unnest(firsts) AS i (id)
+              JOIN @store@.assignments AS f ON f.id = i.id AND f.collection = home
+              LEFT JOIN @store@.speakers AS p ON p.id = f.previous_speaker_id AND p.collection = home
+              -- Who is gone since is nobody.
+              LEFT JOIN LATERAL (
+                  SELECT a.* FROM @store@.assignments AS a
+                  WHERE a.segment_id = f.segment_id AND a.collection = home AND a.id < f.id
+                    AND (f.previous_speaker_id IS NULL OR p.id IS NOT NULL)
+                  ORDER BY a.id DESC LIMIT 1) AS h ON true) AS b
+        WHERE s.id = b.segment_id AND s.collection = home AND s.label_batch = batch
+        RETURNING s.id)
+    SELECT coalesce(array_agg(d.id), '{}') INTO taken_back FROM done AS d;
+    undone := cardinality(taken_back);
+    SELECT count(*) INTO left_alone
+    FROM unnest(firsts) AS i (id)
+    JOIN @store@.assignments AS f ON f.id = i.id AND f.collection = home
+    JOIN @store@.segments AS s ON s.id = f.segment_id AND s.collection = home
+    WHERE s.id <> ALL (taken_back)
+      AND (s.speaker_id IS DISTINCT FROM f.previous_speaker_id OR s.labelled_at IS DISTINCT FROM f.previous_labelled_at
+           OR f.speaker_id IS NOT DISTINCT FROM f.previous_speaker_id AND s.label_confirmed IS NOT DISTINCT FROM f.confirmed);
 END
 $$;
 COMMENT ON FUNCTION @store@.undo_labels(bigint, text) IS
