@@ -117,11 +117,13 @@ class Demo:
             SELECT external_id AS segment, speaker, round(similarity::numeric, 2) AS similarity, nearest
             FROM identify_speakers({run})""")
 
-    def name_voices(self, run, names):
+    def name_voices(self, run, recording, names):
         """Cluster by cluster. Where no voice comes back often enough to be one, the longest segment tells one voice."""
+        # Pieces that nobody diarized have several voices at times: density leaves those out.
+        method = ", method => 'hdbscan'" if recording.segments is None else ""
         self.step(
             "unknown voices, grouped; listen to the representative, then name the cluster",
-            f"SELECT clustering_id, cluster, segments, round(seconds::numeric, 1) AS seconds, representative\nFROM cluster_unlabeled({run})")
+            f"SELECT clustering_id, cluster, segments, round(seconds::numeric, 1) AS seconds, representative\nFROM cluster_unlabeled({run}{method})")
         clusters = self.db.rows(
             f"SELECT c.clustering_id, c.cluster FROM speaker.cluster_members AS c JOIN speaker.clusterings AS g ON g.id = c.clustering_id "
             f"WHERE g.run_id = {run} AND c.representative ORDER BY length(c.cluster), c.cluster")
@@ -160,7 +162,7 @@ class Demo:
         if self.anyone():
             self.recognise(run)
         if names:
-            self.name_voices(run, names)
+            self.name_voices(run, recording, names)
         self.who_spoke_when(recording)
         return True
 

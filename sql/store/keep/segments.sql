@@ -171,7 +171,8 @@ BEGIN
             'INSERT INTO @store@.assignments
                  (collection, segment_id, speaker_id, speaker, previous_speaker_id, previous_speaker, source, score,
                   model_id, clustering_id, confirmed, batch_id, assigned_by, assigned_role, assigned_at)
-             SELECT n.collection, n.id, n.speaker_id, p.name, o.speaker_id, coalesce(q.name, t.speaker), n.label_source, n.label_score,
+             SELECT n.collection, n.id, n.speaker_id, p.name, o.speaker_id, coalesce(q.name, t.speaker),
+                    CASE WHEN o.speaker_id IS DISTINCT FROM n.speaker_id THEN n.label_source ELSE ''confirm'' END, n.label_score,
                     n.label_model_id, n.label_clustering_id, n.label_confirmed, n.label_batch, session_user,
                     nullif(current_setting(''role''), ''none''),
                     CASE WHEN o.speaker_id IS DISTINCT FROM n.speaker_id THEN n.labelled_at ELSE clock_timestamp() END
