@@ -10,13 +10,14 @@ GUID = bytes.fromhex("000000001000800000aa00389b71")
 
 
 def parts(wav):
-    """The first 16 bytes of the fmt chunk, and the samples."""
+    """The first 16 bytes of the fmt chunk, with the plain tag of an extensible one, and the samples."""
     at, fmt = 12, b""
     while True:
         kind, size = struct.unpack_from("<4sI", wav, at)
         body = wav[at + 8 : at + 8 + size]
         if kind == b"fmt ":
-            fmt = body[:16]
+            tag = body[24:26] if body[:2] == b"\xfe\xff" else body[:2]
+            fmt = tag + body[2:16]
         if kind == b"data":
             return fmt, body
         at += 8 + size + size % 2
