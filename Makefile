@@ -143,9 +143,10 @@ stress: start test-venv ## Everything at once, in two stores and all isolations 
 	status=$$?; $(SERVER) stop; exit $$status
 
 formats: start $(BUILD)/venv-formats/.done ## Every audio format through SQL, and three hours in one call (SPEECH_DIR=folder)
+	@cargo build --quiet --release -p pg_speaker_fuzz
 	@$(SERVER) createdb formats
 	@$(VENV)/bin/python tests/formats/formats.py "$$($(SERVER) conninfo) dbname=formats" $(PG_INSTALL)/bin/psql $(FFMPEG) \
-	    $(BUILD)/formats $(SPEECH_DIR); \
+	    $(BUILD)/formats $(TARGET)/release/pg_speaker_fuzz $(SPEECH_DIR); \
 	status=$$?; $(SERVER) stop; exit $$status
 
 fuzz-smoke: start ## Damaged audio through the decoder and through SQL (SEED=number MINUTES=number)

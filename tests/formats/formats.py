@@ -1,4 +1,4 @@
-"""Every format that people have, through SQL: formats.py CONNINFO PSQL FFMPEG WORK [SPEECH_DIR]
+"""Every format that people have, through SQL: formats.py CONNINFO PSQL FFMPEG WORK FUZZ [SPEECH_DIR]
 
 ffmpeg makes each format of the same clips of speech; the server's audio_info and extract_speaker_embedding are held
 against the clip as WAV. A telephone keeps 8 kHz, so what is made of 8 kHz is compared with a WAV file of 8 kHz: the loss
@@ -7,12 +7,17 @@ their noise is most of what there is, in any decoder. They are told against the 
 ffmpeg decodes of the same file, as is every other format. SPEECH_DIR has a folder for each speaker; the first file of the first
 four adds a clip.
 
+What ffmpeg does not write and recorders do is made by writers.py. Formats that are known and not read must be refused by
+name, never as damage. FUZZ is the fuzz program: it compares all who read a file, over the samples of the repository, what
+was made here of the first clip, and 10,000 damaged ones.
+
 Then three hours of MP3 in a recording, a backfill of 2,000 segments of it, and the memory that the backend takes for it.
 
 Figures are printed last, one key=value a line. Exit status 1 if one of them is missed.
 """
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -23,6 +28,8 @@ import numpy as np
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
+sys.path.insert(0, str(Path(__file__).parent))
+import writers  # noqa: E402
 from sql import Psql, literal  # noqa: E402
 
 # The start and the seconds of each clip.
@@ -37,9 +44,11 @@ WORDS = {
     "COVER": "-i cover.png -map 0:a -map 1:v -c:v copy",
     # At the level of the one channel: ffmpeg's own way makes it 3 dB softer, and level is a part of the voice.
     "STEREO": "-af pan=stereo|c0=c0|c1=c0 -ar 44100",
+    "SURROUND": "-af pan=5.1|FL=c0|FR=c0|FC=c0|LFE=c0|BL=c0|BR=c0 -ar 48000",
+    "NOTHING": "-f lavfi -i anullsrc=r=16000:cl=mono -map 1:a -map 0:a -shortest",
 }
 
-# name, what audio_info says (container, codec), kind, options of ffmpeg, the name's ending.
+# name, what audio_info says (container, codec), kind, options of ffmpeg, the name's ending, and what is then made of it.
 FORMATS = [
     ("wav 8 bit", "wav", "pcm_u8", "coarse", "-c:a pcm_u8", "wav"),
     ("wav 16 bit", "wav", "pcm_s16le", "lossless", "-c:a pcm_s16le", "wav"),
@@ -92,6 +101,82 @@ FORMATS = [
     ("opus webm, live", "matroska", "opus", "lossy", "-c:a libopus -b:a 32k -f webm -live 1 pipe:", "webm"),
     ("opus and vp9 webm, live", "matroska", "opus", "lossy",
      "PICTURE -map 1:v -map 0:a -c:v libvpx-vp9 -deadline realtime -cpu-used 8 -c:a libopus -b:a 32k -f webm -live 1 pipe:", "webm"),
+    ("wav a-law, fmt of 16", "wav", "pcm_alaw", "telephone", "-c:a pcm_alaw -ar 8000", "wav", writers.short),
+    ("wav mu-law, fmt of 16", "wav", "pcm_mulaw", "telephone", "-c:a pcm_mulaw -ar 8000", "wav", writers.short),
+    ("wav a-law, extensible", "wav", "pcm_alaw", "telephone", "-c:a pcm_alaw -ar 8000", "wav", writers.extensible),
+    ("wav mu-law, extensible", "wav", "pcm_mulaw", "telephone", "-c:a pcm_mulaw -ar 8000", "wav", writers.extensible),
+    ("wav 16 bit, fmt of 20", "wav", "pcm_s16le", "lossless", "-c:a pcm_s16le", "wav", writers.long),
+    ("wav float, extensible", "wav", "pcm_f32le", "lossless", "-c:a pcm_f32le", "wav", writers.extensible),
+    ("wav 24 bit in 4 bytes, low", "wav", "pcm_s24le", "lossless", "-c:a pcm_s24le", "wav", writers.four_bytes(True)),
+    ("wav 24 bit in 4 bytes, high", "wav", "pcm_s32le", "lossless", "-c:a pcm_s24le", "wav", writers.four_bytes(False)),
+    ("wav big-endian", "wav", "pcm_s16be", "lossless", "-c:a pcm_s16le", "wav", writers.big_endian),
+    ("bw64", "wav", "pcm_s16le", "lossless", "-c:a pcm_s16le", "wav", writers.bw64),
+    ("w64", "w64", "pcm_s16le", "lossless", "-c:a pcm_s16le", "w64"),
+    ("au", "au", "pcm_s16be", "lossless", "-c:a pcm_s16be", "au"),
+    ("au mu-law, telephone", "au", "pcm_mulaw", "telephone", "-c:a pcm_mulaw -ar 8000", "au"),
+    ("caf", "caf", "pcm_s16be", "lossless", "-c:a pcm_s16be", "caf"),
+    ("caf little-endian", "caf", "pcm_s24le", "lossless", "-c:a pcm_s24le", "caf"),
+    ("caf a-law, telephone", "caf", "pcm_alaw", "telephone", "-c:a pcm_alaw -ar 8000", "caf"),
+    ("mov 8 bit", "mp4", "pcm_s8", "coarse", "-c:a pcm_s8", "mov"),
+    ("mov 16 bit big-endian", "mp4", "pcm_s16be", "lossless", "-c:a pcm_s16be", "mov"),
+    ("mov 24 bit", "mp4", "pcm_s24le", "lossless", "-c:a pcm_s24le", "mov"),
+    ("mov 24 bit big-endian", "mp4", "pcm_s24be", "lossless", "-c:a pcm_s24be", "mov"),
+    ("mov 32 bit big-endian", "mp4", "pcm_s32be", "lossless", "-c:a pcm_s32be", "mov"),
+    ("mov float big-endian", "mp4", "pcm_f32be", "lossless", "-c:a pcm_f32be", "mov"),
+    ("mov double", "mp4", "pcm_f64le", "lossless", "-c:a pcm_f64le", "mov"),
+    ("mov double big-endian", "mp4", "pcm_f64be", "lossless", "-c:a pcm_f64be", "mov"),
+    ("mov a-law, telephone", "mp4", "pcm_alaw", "telephone", "-c:a pcm_alaw -ar 8000", "mov"),
+    ("mov alac", "mp4", "alac", "lossless", "-c:a alac", "mov"),
+    ("mov, silent first track", "mp4", "pcm_s16le", "lossless", "NOTHING -c:a pcm_s16le", "mov"),
+    ("pcm in mp4", "mp4", "pcm_s16le", "lossless", "-c:a pcm_s16le", "mp4"),
+    ("pcm in mp4, float", "mp4", "pcm_f32be", "lossless", "-c:a pcm_f32be", "mp4"),
+    ("aac 5.1 m4a", "mp4", "aac", "lossy", "SURROUND -c:a aac -b:a 320k", "m4a"),
+    ("aac 5.1 adts", "aac", "aac", "lossy", "SURROUND -c:a aac -b:a 320k", "aac"),
+    ("mkv, silent first track", "matroska", "aac", "lossy", "NOTHING -c:a aac -b:a 64k", "mkv"),
+    ("opus 5.1", "ogg", "opus", "lossy", "SURROUND -c:a libopus -b:a 256k -mapping_family 1", "opus"),
+    ("opus 5.1 webm", "matroska", "opus", "lossy", "SURROUND -c:a libopus -b:a 256k -mapping_family 1", "webm"),
+    ("opus, times of 16 kHz", "ogg", "opus", "lossy", "-c:a libopus -b:a 32k -page_duration 200000", "opus",
+     writers.granules(lambda position: position // 3)),
+    ("opus without times", "ogg", "opus", "lossy", "-c:a libopus -b:a 32k -page_duration 200000", "opus",
+     writers.granules(lambda position: 0)),
+    ("vorbis, times too small", "ogg", "vorbis", "lossy", "-c:a libvorbis -q:a 3 -page_duration 200000", "ogg",
+     writers.granules(lambda position: position // 2)),
+]
+
+# What is known and not read: name, options of ffmpeg, the name's ending, and the word that the error must have.
+NAMED = [
+    ("ac-3", "-c:a ac3", "ac3", "ac3"),
+    ("e-ac-3", "-c:a eac3", "eac3", "ac3"),
+    ("dts", "-c:a dca -strict experimental -ar 48000", "dts", "dts"),
+    ("truehd", "-c:a truehd -strict experimental -ar 48000", "thd", "truehd"),
+    ("wma", "-c:a wmav2 -ar 44100", "wma", "wma"),
+    ("wavpack", "-c:a wavpack", "wv", "wavpack"),
+    ("true audio", "-c:a tta", "tta", "tta"),
+    ("mpeg-ts", "-c:a aac", "ts", "mpeg-ts"),
+    ("mpeg-ps", "-c:a mp2 -ar 44100 -f vob", "vob", "mpeg-ps"),
+    ("latm", "-c:a aac -f latm", "latm", "latm"),
+    ("flv", "-c:a aac", "flv", "flv"),
+    ("avi", "-c:a pcm_s16le", "avi", "avi"),
+    ("voc", "-c:a pcm_u8", "voc", "voc"),
+    ("realmedia", "-c:a real_144 -ar 8000", "rm", "real"),
+    ("nut", "-c:a pcm_s16le", "nut", "nut"),
+    ("mxf", "PICTURE -map 1:v -map 0:a -c:v mpeg2video -r 25 -c:a pcm_s16le -ar 48000", "mxf", "mxf"),
+    ("g726 in wav", "-c:a g726 -ar 8000", "wav", "g726"),
+    ("yamaha adpcm in wav", "-c:a adpcm_yamaha", "wav", "yamaha"),
+    ("wma in wav", "-c:a wmav2 -ar 44100", "wav", "wma"),
+    ("ac-3 in wav", "-c:a ac3 -ar 48000", "wav", "ac3"),
+    ("ima4 in mov", "-c:a adpcm_ima_qt", "mov", "ima4"),
+    ("ima4 in aiff", "-c:a adpcm_ima_qt", "aiff", "ima4"),
+    ("ima4 in caf", "-c:a adpcm_ima_qt", "caf", "ima4"),
+    ("alac in caf", "-c:a alac", "caf", "alac"),
+    ("ac-3 in mp4", "-c:a ac3 -ar 48000", "mp4", "ac3"),
+    ("e-ac-3 in mp4", "-c:a eac3 -ar 48000", "mp4", "eac3"),
+    ("ac-3 in matroska", "-c:a ac3", "mkv", "ac3"),
+    ("dts in matroska", "-c:a dca -strict experimental -ar 48000", "mkv", "dts"),
+    ("truehd in matroska", "-c:a truehd -strict experimental -ar 48000", "mkv", "truehd"),
+    ("true audio in matroska", "-c:a tta", "mkv", "tta"),
+    ("wma in matroska", "-c:a wmav2 -ar 44100", "mkv", "ms/acm"),
+    ("speex in ogg", "-c:a libspeex", "spx", "speex"),
 ]
 
 # Seconds by which a file may be longer than what went in: packets and blocks are filled up, and some containers have no
@@ -105,13 +190,15 @@ TO_MEET = {
     "lossless_min_cosine": lambda value: value >= 0.9999,
     "decoder_min_cosine": lambda value: value >= 0.99,
     "formats_failed": lambda value: value == 0,
+    "formats_unnamed": lambda value: value == 0,
+    "readers_disagree": lambda value: value == 0,
     "long_audio_peak_mb": lambda value: value <= 120,
 }
 
 
 class Formats:
-    def __init__(self, db, ffmpeg, work, speech):
-        self.db, self.ffmpeg, self.work, self.figures = db, ffmpeg, work, {}
+    def __init__(self, db, ffmpeg, work, fuzz, speech):
+        self.db, self.ffmpeg, self.work, self.fuzz, self.figures = db, ffmpeg, work, fuzz, {}
         self.clips = [(ROOT / path, start, seconds) for path, start, seconds in CLIPS]
         folders = sorted(folder for folder in speech.iterdir() if folder.is_dir())[:4] if speech else []
         self.clips += [(min(file for file in folder.rglob("*") if file.is_file()), 0, 20) for folder in folders]
@@ -143,10 +230,16 @@ class Formats:
             self.store(clip, "original", original)
             phone = self.encode(self.work / f"{clip}-phone.wav", original, "-ar 8000 -c:a pcm_s16le")
             self.store(clip, "telephone", phone)
-            for number, (name, _, _, _, options, ending) in enumerate(FORMATS):
+            for number, (name, _, _, _, options, ending, *made) in enumerate(FORMATS):
                 encoded = self.encode(self.work / f"{clip}-{number}.{ending}", original, options)
+                # The last track is the one with sound.
+                track = 1 if "NOTHING" in options else 0
+                decoded = self.encode(
+                    self.work / f"{clip}-{number}.decoded.wav", encoded, f"-map 0:a:{track} -c:a pcm_f32le"
+                )
+                for write in made:
+                    encoded.write_bytes(write(encoded.read_bytes()))
                 self.store(clip, name, encoded)
-                decoded = self.encode(self.work / f"{clip}-{number}.decoded.wav", encoded, "-map 0:a:0 -c:a pcm_f32le")
                 self.store(clip, name + ", decoded", decoded)
         references = {name: self.measure(name) for name in ("original", "telephone")}
         width = max(len(name) for name, *_ in FORMATS)
@@ -192,6 +285,36 @@ class Formats:
         for row in found:
             row["vector"] = np.array(json.loads(row["vector"] or "[]"))
         return found
+
+    def named(self):
+        """What is refused, and whether the error says what it is."""
+        unnamed = 0
+        for number, (name, options, ending, word) in enumerate(NAMED):
+            file = self.encode(self.work / f"named-{number}.{ending}", self.work / "0.wav", options)
+            told = self.db.run(f"SELECT error FROM tried(pg_read_binary_file({literal(str(file))}))").strip()
+            right = word in told and "not supported" in told
+            unnamed += not right
+            print(f"{name:28} {'named' if right else 'UNNAMED':8} {told or 'is read'}")
+        self.figures["formats_named"] = len(NAMED) - unnamed
+        self.figures["formats_unnamed"] = unnamed
+
+    def agreement(self):
+        """Whether audio_info, clips and extraction read the same, over samples and damaged ones."""
+        samples = self.work / "samples"
+        shutil.rmtree(samples, ignore_errors=True)
+        samples.mkdir()
+        for file in (ROOT / "crates/speaker_core/tests/data").iterdir():
+            if file.is_file():
+                shutil.copy(file, samples)
+        for number, (*_, ending) in enumerate([row[:6] for row in FORMATS]):
+            shutil.copy(self.work / f"0-{number}.{ending}", samples)
+        run = subprocess.run(
+            [self.fuzz, "agree", samples, self.work, "20261121", "10000"], stdout=subprocess.PIPE, text=True
+        )
+        print(run.stdout)
+        figures = dict(line.split("=", 1) for line in run.stdout.splitlines() if line.startswith("readers_"))
+        self.figures["readers_compared"] = int(figures["readers_compared"])
+        self.figures["readers_disagree"] = int(figures["readers_disagree"])
 
     def long_audio(self):
         """The memory of one backend that backfills 2,000 segments of three hours."""
@@ -269,14 +392,16 @@ END $$;
 """
 
 
-def main(conninfo, psql, ffmpeg, work, speech=None):
+def main(conninfo, psql, ffmpeg, work, fuzz, speech=None):
     work = Path(work).resolve()
     work.mkdir(parents=True, exist_ok=True)
     db = Psql(psql, conninfo)
     db.make_store()
     db.run(TRIED)
-    formats = Formats(db, ffmpeg, work, Path(speech) if speech else None)
+    formats = Formats(db, ffmpeg, work, fuzz, Path(speech) if speech else None)
     formats.table()
+    formats.named()
+    formats.agreement()
     formats.long_audio()
     print()
     for key, value in formats.figures.items():

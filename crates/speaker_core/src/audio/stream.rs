@@ -37,7 +37,7 @@ use super::resample::check_rate;
 use super::sniff::{sniff, Container};
 use super::source::{MediaSource, Window};
 use super::trim::{Edit, Trim};
-use super::{AudioError, Limits, TOLERANCE_S};
+use super::{AudioError, Limits, SAMPLE_RATE, TOLERANCE_S};
 use crate::Check;
 
 /// A source, of whose tracks readers can be made.
@@ -708,7 +708,9 @@ struct Elapsed {
 impl Elapsed {
     fn add(&mut self, frames: u64, rate: u32) {
         if rate != self.rate {
-            *self = Self { before: self.seconds(), frames: 0, rate };
+            // The filter of a rate ends with a whole sample.
+            let samples = (self.frames * u64::from(SAMPLE_RATE)).div_ceil(u64::from(self.rate.max(1)));
+            *self = Self { before: self.before + samples as f64 / f64::from(SAMPLE_RATE), frames: 0, rate };
         }
         self.frames += frames;
     }
