@@ -108,6 +108,16 @@ accept: start ## Acceptance figures on real speech (SPEECH_DIR=folder)
 faults: install test-venv ## Work that is killed, interrupted and cancelled (SEED=number)
 	@$(BUILD)/venv-tests/bin/python tests/faults/faults.py tools/server $(PG_INSTALL)/bin $(abspath $(BUILD))/faults
 
+trust: start ## Whether strangers take over people who are known (SPEECH_DIR=folder)
+	@$(SERVER) createdb trust
+	@$(VENV)/bin/python tests/trust/trust.py "$$($(SERVER) conninfo) dbname=trust" $(PG_INSTALL)/bin/psql "$(SPEECH_DIR)"; \
+	status=$$?; $(SERVER) stop; exit $$status
+
+cluster-real: start ## Clustering of composed conversations, by each method (SPEECH_DIR=folder)
+	@$(SERVER) createdb cluster_real
+	@$(VENV)/bin/python tests/cluster/real.py "$$($(SERVER) conninfo) dbname=cluster_real" $(PG_INSTALL)/bin/psql "$(SPEECH_DIR)"; \
+	status=$$?; $(SERVER) stop; exit $$status
+
 transcripts: $(CMAKE) ## What is read of each tool's segments, beside what is right
 	@cargo test --quiet -p speaker_core --test transcripts every_tools -- --nocapture | grep -v '^$$\|^running\|^test\|^\.'
 
@@ -180,5 +190,5 @@ clean: ## Remove what was built, but not what was fetched
 	-@$(SERVER) stop 2>/dev/null
 	rm -rf $(TARGET) $(BUILD)/pg* $(BUILD)/models
 
-.PHONY: help setup install start stop psql demo check lint-extension test-venv test accept faults attack restore stress transcripts \
+.PHONY: help setup install start stop psql demo check lint-extension test-venv test accept faults attack restore stress transcripts trust cluster-real \
     formats fuzz-smoke store-sql bench-knn bench-ledger bench-load bench-cluster bench-extract clean

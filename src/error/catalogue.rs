@@ -161,6 +161,10 @@ catalogue! {
         "ONNX Runtime cannot be loaded",
         "SHOW speaker.onnxruntime, and whether the server's user can read that file.",
         "Install onnxruntime 1.20 or newer on the server and name the library in speaker.onnxruntime.";
+    MODEL_EXTERNAL: "model_external", ERRCODE_FEATURE_NOT_SUPPORTED, PERMANENT,
+        "A model of register_external_model(), of which nothing can be computed here",
+        "The model that the call names, and SHOW speaker.default_model.",
+        "Compute the embeddings where the model is, and store them with add_segment_embedding().";
     MODEL_UNKNOWN: "model_unknown", ERRCODE_UNDEFINED_OBJECT, PASSING,
         "Not a name of a model, not registered in the store, or not in speaker.model_dir",
         "SELECT name FROM speaker.models, and SHOW speaker.model_dir.",

@@ -46,7 +46,7 @@ ARGUMENTS = {
     "claim": claim, "cluster": text("cluster"), "clustering_id": number("clustering_id"), "code": same("'row_hidden'"),
     "collection": text("collection"), "content": same("pg_catalog.sha256('x')"), "crashed": same("true"),
     "deltas": lambda t: f"ARRAY[({t.speaker_id}, '{t.collection}', 1, 1, pg_catalog.array_fill(1::pg_catalog.float8, ARRAY[256]))::speaker.centroid_delta]",
-    "dry_run": same("false"), "duration_s": same("10.0"), "embed": same("false"), "embedded": same("0"),
+    "dim": same("256"), "speaker_threshold": same("0.5"), "utterance_threshold": same("0.5"), "centroid_threshold": same("0.5"), "speech_s": same("1.0"), "dry_run": same("false"), "duration_s": same("10.0"), "embed": same("false"), "embedded": same("0"),
     "embedding": same(VECTOR.format(1)), "end_s": same("1.0"), "error_code": same("NULL::pg_catalog.text"),
     "external_id": text("recording"), "failed": same("0"), "fired_for": same("'speaker.segments'::pg_catalog.regclass::pg_catalog.oid"),
     "hint": same("NULL::pg_catalog.text"), "home": text("collection"), "homes": array("collection", "pg_catalog.text"),

@@ -92,7 +92,7 @@ def embed_due(s):
 
 @call(3, *GONE)
 def embed_run(s):
-    s.run("SELECT * FROM {0}.embed_run(%s)", s.some("runs"))
+    s.run("SELECT * FROM {0}.embed_run(%s)", s.some("runs") or -1)
 
 
 @call(4, *GONE)

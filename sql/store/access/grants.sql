@@ -7,7 +7,7 @@ BEGIN
     RETURN ARRAY[
         -- Care.
         'owners_functions', 'own_relations', 'callable', 'grant_access', 'grant_access_again', 'enable_row_security',
-        'disable_row_security', 'register_model', 'use_model', 'ensure_embedding_indexes', 'rebuild_speaker_centroids', 'repair_store',
+        'disable_row_security', 'register_model', 'register_external_model', 'use_model', 'ensure_embedding_indexes', 'rebuild_speaker_centroids', 'repair_store',
         'begin_restore', 'end_restore',
         -- Steps of triggers.
         'check_table', 'apply_centroid_deltas', 'forget_stale', 'give_back', 'recover', 'enqueue', 'lock_free_segments'];
@@ -71,6 +71,7 @@ BEGIN
             GRANT DELETE, INSERT (segment_id, collection, model_id, embedding, speech_s, overlapped_s), UPDATE (embedding, speech_s, overlapped_s)
                 ON @store@.embeddings TO %1$s;
             GRANT INSERT (collection, call) ON @store@.label_batches TO %1$s;
+            GRANT INSERT, UPDATE, DELETE ON @store@.speaker_embeddings TO %1$s;
             GRANT DELETE, INSERT (collection, run_id, runs, model_id, parameters, names, tree), UPDATE (parameters)
                 ON @store@.clusterings TO %1$s;
             GRANT DELETE, INSERT, UPDATE (cluster, probability, representative) ON @store@.cluster_members TO %1$s;

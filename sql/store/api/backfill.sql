@@ -44,6 +44,7 @@ BEGIN
         RAISE NOTICE 'backfill: % segments are due', b.due;
     ELSE
         -- A model that cannot be used is not the segments' fault.
+        PERFORM @store@.check_computes(b.model_id);
         PERFORM @extension@.speaker_load_model(m.name, m.sha256) FROM @store@.models AS m WHERE m.id = b.model_id;
     END IF;
     RETURN b;

@@ -104,7 +104,7 @@ BEGIN
     SELECT c.relname, t.tgname, t.tgenabled
     FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid
     WHERE c.relnamespace = '@store@'::regnamespace AND c.relname = ANY (@store@.own_relations())
-      AND NOT t.tgisinternal AND t.tgenabled <> 'D';
+      AND c.relkind = 'r' AND NOT t.tgisinternal AND t.tgenabled <> 'D';
     FOR off IN SELECT r.relation, r.trigger FROM @store@.restored_triggers AS r ORDER BY 1, 2 LOOP
         EXECUTE format('ALTER TABLE @store@.%I DISABLE TRIGGER %I', off.relation, off.trigger);
     END LOOP;

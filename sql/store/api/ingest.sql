@@ -207,22 +207,28 @@ END
 $$;
 COMMENT ON FUNCTION @store@.add_run(text, json, text, text, jsonb) IS 'Adds another diarization run to a recording; see the form with text.';
 
-CREATE OR REPLACE FUNCTION @store@.embed_run(run_id bigint, model text DEFAULT NULL, collection text DEFAULT NULL)
+CREATE OR REPLACE FUNCTION @store@.embed_run(
+    run_id bigint DEFAULT 0, model text DEFAULT NULL, collection text DEFAULT NULL, recording text DEFAULT NULL)
 RETURNS TABLE (segment_id bigint, status text, error_code text, error text)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    home CONSTANT text := @store@.home_of_run(embed_run.run_id, embed_run.collection);
     chosen CONSTANT int := @store@.model_id(model);
+    home text;
+    among bigint[];
 BEGIN
+    IF embed_run.run_id = 0 AND recording IS NULL THEN
+        PERFORM @store@.raise_error('argument_missing', 'neither run_id nor recording is given', 'Name what to embed.');
+    END IF;
+    SELECT s.home, s.runs INTO home, among FROM @store@.runs_meant(embed_run.run_id, embed_run.recording, embed_run.collection) AS s;
     RETURN QUERY
     SELECT e.* FROM @store@.embed_now(home, chosen, ARRAY(
         SELECT s.id FROM @store@.segments AS s
-        WHERE s.run_id = embed_run.run_id AND s.collection = home ORDER BY s.id), NULL) AS e;
+        WHERE s.run_id = ANY (among) AND s.collection = home ORDER BY s.id), NULL) AS e;
 END
 $$;
-COMMENT ON FUNCTION @store@.embed_run(bigint, text, text) IS
-    'Embeds the segments of a run that were never tried, have failed in a way that may pass, or have changed since. Returns a row for each; what another session is working on is left to it.';
+COMMENT ON FUNCTION @store@.embed_run(bigint, text, text, text) IS
+    'Embeds the segments of a run, or of a recording by its name, that were never tried, have failed in a way that may pass, or have changed since. Returns a row for each; what another session is working on is left to it.';
 
 CREATE OR REPLACE FUNCTION @store@.ingest_recording(
     recording text, audio bytea, segments text, segment_source text DEFAULT 'pyannote',
@@ -283,8 +289,8 @@ BEGIN
                                ingest_recording.segment_source, ingest_recording.parameters);
     END IF;
 
-    IF embed THEN
-        PERFORM @store@.embed_run(run, model, home);
+    IF embed AND EXISTS (SELECT FROM @store@.models AS m WHERE m.id = chosen AND m.manifest IS NOT NULL) THEN
+        PERFORM @store@.embed_run(run, model, home, NULL::text);
     END IF;
     RETURN QUERY
     SELECT s.external_id, s.id, run, coalesce(j.status, 'pending'), j.error

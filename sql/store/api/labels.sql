@@ -35,7 +35,8 @@ BEGIN
     -- Rows from before the embeddings: extract on the spot. A failure is in the ledger and no reason not to label.
     IF NOT EXISTS (SELECT FROM @store@.embedding_jobs AS j
                    WHERE j.segment_id = label_segment.segment_id AND j.model_id = chosen AND j.collection = home
-                     AND j.status <> 'pending') THEN
+                     AND j.status <> 'pending')
+       AND EXISTS (SELECT FROM @store@.models AS m WHERE m.id = chosen AND m.manifest IS NOT NULL) THEN
         PERFORM @store@.embed_now(home, chosen, ARRAY[label_segment.segment_id], NULL);
     END IF;
     changed := @store@.assign(ARRAY[label_segment.segment_id], ARRAY[person], 'manual', NULL, chosen, NULL, false, home);
@@ -226,6 +227,7 @@ BEGIN
             'add_speaker_embedding() makes a person known by an embedding.');
     END IF;
     -- Before anything is stored: what cannot be used is the extraction's error, and leaves nothing behind.
+    PERFORM @store@.check_computes(chosen);
     PERFORM @extension@.speaker_load_model(m.name, m.sha256) FROM @store@.models AS m WHERE m.id = chosen;
     SELECT e.* INTO answer
     FROM @store@.models AS m,
@@ -284,3 +286,22 @@ END
 $$;
 COMMENT ON FUNCTION @store@.add_speaker_embedding(text, @vector@.vector, text, text) IS
     'Imports an embedding made elsewhere with the same model as one of a known speaker, and returns its segment''s id.';
+
+CREATE OR REPLACE FUNCTION @store@.add_segment_embedding(
+    segment_id bigint, embedding @vector@.vector, collection text DEFAULT NULL, model text DEFAULT NULL, speech_s float8 DEFAULT NULL)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    home CONSTANT text := @store@.home_of_segment(add_segment_embedding.segment_id, add_segment_embedding.collection);
+    chosen CONSTANT int := @store@.model_id(model);
+    unit CONSTANT @vector@.vector := @store@.check_embedding(embedding, chosen);
+BEGIN
+    INSERT INTO @store@.embeddings AS e (segment_id, collection, model_id, embedding, speech_s)
+    VALUES (add_segment_embedding.segment_id, home, chosen, unit, add_segment_embedding.speech_s)
+    ON CONFLICT (segment_id, model_id, collection) DO UPDATE SET embedding = excluded.embedding, speech_s = excluded.speech_s;
+    RETURN add_segment_embedding.segment_id;
+END
+$$;
+COMMENT ON FUNCTION @store@.add_segment_embedding(bigint, @vector@.vector, text, text, float8) IS
+    'Stores the embedding of a segment that was computed elsewhere, under the model that made it, and returns the segment''s id. The ledger knows it as a success.';

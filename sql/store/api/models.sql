@@ -40,3 +40,28 @@ END
 $$;
 COMMENT ON FUNCTION @store@.use_model(text, text) IS
     'Says which registered version of a model its name means from now on, and returns its id. The vectors of the others stay.';
+
+CREATE OR REPLACE FUNCTION @store@.register_external_model(
+    model text, version text, dim int, speaker_threshold float8, utterance_threshold float8 DEFAULT NULL,
+    centroid_threshold float8 DEFAULT NULL, make_current boolean DEFAULT true)
+RETURNS int
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    answer int;
+BEGIN
+    IF make_current THEN
+        UPDATE @store@.models AS m SET is_current = false WHERE m.name = register_external_model.model AND m.is_current;
+    END IF;
+    INSERT INTO @store@.models AS m (name, version, dim, utterance_threshold, speaker_threshold, centroid_threshold, is_current)
+    VALUES (register_external_model.model, register_external_model.version, register_external_model.dim,
+            coalesce(register_external_model.utterance_threshold, register_external_model.speaker_threshold),
+            register_external_model.speaker_threshold,
+            coalesce(register_external_model.centroid_threshold, register_external_model.speaker_threshold),
+            coalesce(make_current, false))
+    RETURNING m.id INTO answer;
+    RETURN answer;
+END
+$$;
+COMMENT ON FUNCTION @store@.register_external_model(text, text, int, float8, float8, float8, boolean) IS
+    'Registers a model whose embeddings are computed elsewhere, with its dimension and thresholds, and returns its id: add_segment_embedding() and add_speaker_embedding() take its vectors, and search, identification and clustering work with them.';

@@ -3,14 +3,91 @@
 CREATE OR REPLACE VIEW @store@.speaker_embeddings WITH (security_invoker = true) AS
 SELECT s.external_id, e.embedding, p.name AS speaker_id, s.speaker_label, r.external_id AS video_id,
        s.run_id AS diarization_run_id, s.start_time, s.end_time, s.id AS segment_id, r.collection
-FROM @store@.embeddings AS e
-JOIN @store@.segments AS s ON s.id = e.segment_id AND s.collection = e.collection
+FROM @store@.segments AS s
 JOIN @store@.runs AS u ON u.id = s.run_id AND u.collection = s.collection
 JOIN @store@.recordings AS r ON r.id = u.recording_id AND r.collection = u.collection
+LEFT JOIN @store@.embeddings AS e
+  ON e.segment_id = s.id AND e.collection = s.collection AND e.model_id = (SELECT @store@.model_id(NULL::text))
 LEFT JOIN @store@.speakers AS p ON p.id = s.speaker_id AND p.collection = s.collection
-WHERE e.model_id = (SELECT @store@.model_id(NULL::text));
+-- One collection: whoever groups by a name must not mix two tenants' namesakes.
+WHERE s.collection = (SELECT @store@.home(NULL::text));
 COMMENT ON VIEW @store@.speaker_embeddings IS
-    'Embeddings of the default model, one row per segment, in the shape that applications query: speaker_id is the speaker''s name, NULL while unknown.';
+    'The segments of the session''s collection, one row each, with their embeddings under the default model (NULL where there is none yet), in the shape that applications query: speaker_id is the speaker''s name, NULL while unknown. Rows can be inserted, updated (speaker_id, speaker_label, external_id, start_time, end_time, embedding) and deleted.';
+
+-- What an application writes into the view goes the way of the functions.
+CREATE OR REPLACE FUNCTION @store@.speaker_embedding_written() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    home text;
+    run bigint;
+    recording bigint;
+    segment bigint;
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        DELETE FROM @store@.segments AS s WHERE s.id = OLD.segment_id AND s.collection = OLD.collection;
+        RETURN OLD;
+    END IF;
+    IF TG_OP = 'UPDATE' THEN
+        IF (OLD.segment_id, OLD.collection, OLD.video_id, OLD.diarization_run_id)
+           IS DISTINCT FROM (NEW.segment_id, NEW.collection, NEW.video_id, NEW.diarization_run_id) THEN
+            PERFORM @store@.raise_error('invalid_argument', 'a segment stays in its recording, run and collection', 'Delete it there, and insert it here.');
+        END IF;
+        home := OLD.collection;
+        segment := OLD.segment_id;
+        IF (OLD.external_id, OLD.speaker_label, OLD.start_time, OLD.end_time)
+           IS DISTINCT FROM (NEW.external_id, NEW.speaker_label, NEW.start_time, NEW.end_time) THEN
+            UPDATE @store@.segments AS s
+            SET external_id = NEW.external_id, speaker_label = NEW.speaker_label, start_time = NEW.start_time, end_time = NEW.end_time
+            WHERE s.id = segment AND s.collection = home;
+        END IF;
+    ELSE
+        home := @store@.home(NULL::text);
+        IF NEW.collection <> home OR NEW.segment_id IS NOT NULL THEN
+            PERFORM @store@.raise_error('invalid_argument', 'a row of speaker_embeddings comes with a collection that is not the session''s, or with a segment_id',
+                'SET speaker.collection chooses the collection; ids are the store''s.');
+        ELSIF NEW.start_time IS NULL OR NEW.end_time IS NULL OR NEW.video_id IS NULL AND NEW.diarization_run_id IS NULL THEN
+            PERFORM @store@.raise_error('argument_missing', 'start_time, end_time, or both of video_id and diarization_run_id are NULL');
+        END IF;
+        IF NEW.diarization_run_id IS NULL THEN
+            INSERT INTO @store@.recordings AS r (collection, external_id) VALUES (home, NEW.video_id)
+            ON CONFLICT (collection, external_id) DO NOTHING;
+            SELECT r.id INTO recording FROM @store@.recordings AS r
+            WHERE r.collection = home AND r.external_id = NEW.video_id FOR NO KEY UPDATE;
+            SELECT u.id INTO run FROM @store@.runs AS u
+            WHERE u.recording_id = recording AND u.collection = home AND u.segment_source = 'speaker_embeddings';
+            IF run IS NULL THEN
+                run := @store@.put_run(home, recording, '{}'::@store@.segment_input[], '\x'::bytea, 'speaker_embeddings'::text, '{}'::jsonb);
+            END IF;
+        ELSE
+            run := NEW.diarization_run_id;
+            PERFORM FROM @store@.runs AS u JOIN @store@.recordings AS r ON r.id = u.recording_id AND r.collection = u.collection
+            WHERE u.id = run AND u.collection = home AND r.external_id = coalesce(NEW.video_id, r.external_id);
+            IF NOT FOUND THEN
+                PERFORM @store@.raise_error('run_unknown', format('there is no run %s of that recording', run));
+            END IF;
+        END IF;
+        SELECT p.segment_id INTO segment
+        FROM @store@.put_segments(home, run, ARRAY[(
+            NEW.external_id, (SELECT coalesce(max(s.source_index) + 1, 0) FROM @store@.segments AS s WHERE s.run_id = run AND s.collection = home),
+            NEW.start_time, NEW.end_time, NULL, NEW.speaker_label, NULL, NULL, NULL, NULL)::@store@.segment_input]) AS p;
+    END IF;
+    IF NEW.embedding IS NOT NULL AND (TG_OP = 'INSERT' OR OLD.embedding IS NULL OR OLD.embedding::text <> NEW.embedding::text) THEN
+        PERFORM @store@.add_segment_embedding(segment, NEW.embedding, home, NULL::text, NULL::float8);
+    ELSIF NEW.embedding IS NULL AND TG_OP = 'UPDATE' THEN
+        DELETE FROM @store@.embeddings AS e
+        WHERE e.segment_id = segment AND e.collection = home AND e.model_id = @store@.model_id(NULL::text);
+    END IF;
+    IF TG_OP = 'INSERT' AND NEW.speaker_id IS NOT NULL OR TG_OP = 'UPDATE' AND NEW.speaker_id IS DISTINCT FROM OLD.speaker_id THEN
+        PERFORM @store@.assign(
+            ARRAY[segment], ARRAY[CASE WHEN NEW.speaker_id IS NOT NULL THEN @store@.speaker_id(NEW.speaker_id, home, true) END],
+            'manual'::text, NULL::float8[], NULL::int, NULL::bigint, false, home, NULL::boolean[], NULL::bigint);
+    END IF;
+    SELECT x.* INTO NEW FROM @store@.speaker_embeddings AS x WHERE x.segment_id = segment AND x.collection = home;
+    RETURN NEW;
+END
+$$;
+CREATE OR REPLACE TRIGGER speaker_embedding_written INSTEAD OF INSERT OR UPDATE OR DELETE ON @store@.speaker_embeddings
+    FOR EACH ROW EXECUTE FUNCTION @store@.speaker_embedding_written();
 
 CREATE OR REPLACE VIEW @store@.transcript WITH (security_invoker = true) AS
 SELECT r.collection, r.external_id AS recording, s.run_id, s.id AS segment_id, s.start_time, s.end_time,

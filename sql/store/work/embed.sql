@@ -152,9 +152,10 @@ RETURNS TABLE (segment_id bigint, status text, error_code text, error text)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-    claim @store@.embedding_claims := @store@.ask_ledger(
-        'embed', home, embed_now.model_id, embed_now.max_segments, NULL, embed_now.segments);
+    claim @store@.embedding_claims;
 BEGIN
+    PERFORM @store@.check_computes(embed_now.model_id);
+    claim := @store@.ask_ledger('embed', home, embed_now.model_id, embed_now.max_segments, NULL, embed_now.segments);
     IF claim.claimed = '{}' THEN
         RETURN;
     END IF;

@@ -21,6 +21,7 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     chosen CONSTANT int := @store@.model_id(model);
 BEGIN
+    PERFORM @store@.check_computes(chosen);
     PERFORM @extension@.speaker_load_model(m.name, m.sha256) FROM @store@.models AS m WHERE m.id = chosen;
 END
 $$;
@@ -46,5 +47,14 @@ BEGIN
         PERFORM @store@.raise_error('vector_invalid', 'embedding is all zeros', 'It has no direction to compare.');
     END IF;
     RETURN @vector@.l2_normalize(embedding);
+END
+$$;
+
+-- A model whose embeddings can be computed here.
+CREATE OR REPLACE FUNCTION @store@.check_computes(model_id int) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM @store@.raise_error('model_external', format('embeddings of model "%s" are computed elsewhere', m.name))
+    FROM @store@.models AS m WHERE m.id = check_computes.model_id AND m.manifest IS NULL;
 END
 $$;

@@ -50,6 +50,7 @@ impl Trim {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "what is heard of a packet is ranges")]
 mod tests {
     use super::*;
 
