@@ -34,6 +34,12 @@ encode speech.flac -i speech.wav -c:a flac
 encode speech.aiff -i speech.wav -ar 8000 -c:a pcm_s16be
 encode speech_alac.m4a -i speech.wav -c:a alac
 
+# Raw samples behind other headers, and QuickTime's own byte order.
+encode speech.au -i speech.wav -ar 8000 -c:a pcm_mulaw
+encode speech.caf -i speech.wav -ar 8000 -c:a pcm_alaw
+encode speech.w64 -i speech.wav -ar 8000 -c:a pcm_u8
+encode speech_24be.mov -i speech.wav -ar 8000 -c:a pcm_s24be
+
 # Lossy. "stereo" is 44.1 kHz, the right channel at half the level of the left.
 stereo='aresample=44100,pan=stereo|c0=c0|c1=0.5*c0'
 encode speech.mp3 -i speech.wav -c:a libmp3lame -b:a 32k
@@ -55,6 +61,14 @@ encode speech_opus.webm -i speech.wav -c:a libopus -b:a 24k
 encode speech_live.webm -i speech.wav -c:a libopus -b:a 24k -f webm -live 1
 encode speech.webm -i speech.wav -c:a libvorbis -q:a 3
 encode speech.mkv -i speech.wav -c:a aac -b:a 32k
+
+# Surround sound: the voice in front.
+surround='aresample=48000,pan=5.1|FL=0.5*c0|FR=0.5*c0|FC=c0|LFE=0*c0|BL=0*c0|BR=0*c0'
+encode speech_51.m4a -i speech.wav -af "$surround" -c:a aac -b:a 96k
+encode speech_51.opus -i speech.wav -af "$surround" -c:a libopus -b:a 96k -mapping_family 1
+
+# As a recorder of screens does it: the sound of the system, of which there was none, and the microphone.
+encode speech_two_tracks.mov -f lavfi -i 'anullsrc=r=16000:cl=mono' -i speech.wav -map 0 -map 1 -t 1.5 -c:a aac -b:a 32k
 
 # A film: a picture track first, then sound.
 encode film.mp4 -f lavfi -i 'testsrc=size=64x48:rate=5:duration=1.5' -i speech.wav -c:v libx264 -pix_fmt yuv420p \

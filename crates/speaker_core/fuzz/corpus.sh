@@ -11,10 +11,13 @@ seed() {
 }
 seed wav $data/*.wav
 seed aiff $data/*.aiff
+seed au $data/*.au
+seed caf $data/*.caf
+seed w64 $data/*.w64
 seed flac $data/*.flac
 seed mpeg $data/*.mp3
 seed adts $data/*.aac
-seed mp4 $data/*.mp4 $data/*.m4a
+seed mp4 $data/*.mp4 $data/*.m4a $data/*.mov
 seed matroska $data/*.webm $data/*.mkv
 seed ogg_vorbis $data/*.ogg
 seed ogg_opus $data/*.opus
