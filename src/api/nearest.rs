@@ -133,5 +133,6 @@ COMMENT ON AGGREGATE speaker_best_similarities(bigint, vector, vector[], int) IS
     'The inner products that go with speaker_best_ids.';
 "#,
     name = "nearest_aggregates",
-    requires = [speaker_nearest_state, speaker_best_state, speaker_nearest_ids_final, speaker_nearest_similarities_final],
+    requires =
+        [speaker_nearest_state, speaker_best_state, speaker_nearest_ids_final, speaker_nearest_similarities_final],
 );

@@ -73,7 +73,9 @@ fn one_and_many_embeddings_find_what_a_sort_finds() {
 #[test]
 fn of_a_speaker_who_comes_often_the_best_counts() {
     let mut numbers = Numbers(9);
-    for (count, dim, speakers, often, k) in [(1, 256, 300, 5, 5), (4, 3, 10, 40, 20), (40, 64, 500, 4, 2), (6, 8, 900, 3, 1)] {
+    for (count, dim, speakers, often, k) in
+        [(1, 256, 300, 5, 5), (4, 3, 10, 40, 20), (40, 64, 500, 4, 2), (6, 8, 900, 3, 1)]
+    {
         let embeddings = numbers.embeddings(count, dim);
         let vectors: Vec<_> = (0..speakers * often).map(|n| (n % speakers, numbers.vector(dim))).collect();
         for (embedding, found) in embeddings.iter().zip(nearest(&embeddings, &vectors, k, Comes::Often)) {
@@ -157,7 +159,10 @@ fn other_dimensions_are_refused() {
     let mut one = Search::new(&numbers.embeddings(1, 4), 1, Comes::Once, MAX_MEMORY).unwrap();
     assert_eq!(one.push(1, &numbers.vector(5), &never), Err(AssignError::Dimensions { left: 4, right: 5 }));
     let mixed = [numbers.embeddings(1, 4), numbers.embeddings(1, 3)].concat();
-    assert_eq!(Search::new(&mixed, 1, Comes::Once, MAX_MEMORY).err(), Some(AssignError::Dimensions { left: 4, right: 3 }));
+    assert_eq!(
+        Search::new(&mixed, 1, Comes::Once, MAX_MEMORY).err(),
+        Some(AssignError::Dimensions { left: 4, right: 3 })
+    );
 }
 
 #[test]
