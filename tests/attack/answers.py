@@ -8,7 +8,7 @@ import psycopg
 from world import NOBODY
 
 # What is of the moment: ids that were made on the way, times, keys.
-FRESH = re.compile(r"\b1[1-6]\d{4}\b")
+FRESH = re.compile(r"\b1[1-7]\d{4}\b")
 MOMENT = re.compile(r"datetime\.datetime\([^()]*(\([^()]*\))?[^()]*\)|UUID\('[^']*'\)|[0-9a-f]{8}-[0-9a-f-]{27}|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[.+:\d]*")
 # A call that waits for somebody is refused with this.
 WAITED = "55P03"

@@ -42,7 +42,7 @@ def backfill(target):
 ARGUMENTS = {
     "access": same("'write'"), "assign": same("true"), "attempts": same("3"), "audio": same("NULL::pg_catalog.bytea"),
     "audio_lo": same("NULL::pg_catalog.oid"), "audio_path": same("NULL::pg_catalog.text"), "audio_sha256": same("pg_catalog.sha256('x')"),
-    "b": backfill, "allow_single_cluster": same("false"), "among": array("run_id", "bigint"), "assign_noise": same("0.5"), "batch_size": same("10"), "least_similarity": same("0.5"), "batch": same("0"), "call": same("'mine'"), "confirmed": same("ARRAY[true]"), "explain": same("true"), "method": same("'mean'"), "vectors": lambda t: f"ARRAY[{VECTOR.format(1)}]", "belongs_to": same("'segments'"), "can_commit": same("true"), "channel": same("1"),
+    "b": backfill, "allow_single_cluster": same("false"), "among": array("run_id", "bigint"), "assign_noise": same("0.5"), "batch_size": same("10"), "least_similarity": same("0.5"), "batch": number("batch"), "call": same("'mine'"), "confirmed": same("ARRAY[true]"), "explain": same("true"), "method": same("'mean'"), "vectors": lambda t: f"ARRAY[{VECTOR.format(1)}]", "belongs_to": same("'segments'"), "can_commit": same("true"), "channel": same("1"),
     "claim": claim, "cluster": text("cluster"), "clustering_id": number("clustering_id"), "code": same("'row_hidden'"),
     "collection": text("collection"), "content": same("pg_catalog.sha256('x')"), "crashed": same("true"),
     "deltas": lambda t: f"ARRAY[({t.speaker_id}, '{t.collection}', 1, 1, pg_catalog.array_fill(1::pg_catalog.float8, ARRAY[256]))::speaker.centroid_delta]",

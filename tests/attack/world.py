@@ -42,14 +42,15 @@ class Target:
     speaker_id: int
     clustering_id: int
     cluster: str
+    batch: int
     lease: int
     member: str
 
 
 # The victim's, and what there is not. Ids of a store start where FIRST says, so that each can be told from all other numbers.
 MARK = "zebra"
-NOBODY = Target("quagga", "quagga-call", 999001, 999002, 999003, "Quagga", 999004, 999005, "A", 999006, "attack_quagga")
-FIRST = {"recordings": 110001, "runs": 120001, "segments": 130001, "speakers": 140001, "clusterings": 150001, "label_batches": 160001}
+NOBODY = Target("quagga", "quagga-call", 999001, 999002, 999003, "Quagga", 999004, 999005, "A", 999007, 999006, "attack_quagga")
+FIRST = {"recordings": 110001, "runs": 120001, "segments": 130001, "speakers": 140001, "clusterings": 150001, "label_batches": 170001}
 LEASES = 160001
 
 
@@ -124,6 +125,7 @@ class World:
             ).fetchone()[0]
             connection.execute("UPDATE speaker.cluster_members SET cluster = 'A' WHERE clustering_id = %s", [clustering_id])
             connection.execute("SELECT speaker.label_segment(%s, %s)", [segments[0], title])
+            batch = connection.execute("SELECT label_batch FROM speaker.segments WHERE id = %s", [segments[0]]).fetchone()[0]
             connection.execute("SELECT speaker.label_segment(%s, %s)", [segments[1], f"{title} Two"])
             connection.execute("SELECT speaker.merge_speakers(%s, %s)", [f"{title} Two", title])
             connection.execute("SELECT speaker.unlabel_segment(%s)", [segments[1]])
@@ -137,7 +139,7 @@ class World:
                 "SELECT (SELECT id FROM speaker.recordings WHERE external_id = %s), (SELECT id FROM speaker.speakers WHERE name = %s)",
                 [f"{name}-call", title],
             ).fetchone()
-        return Target(name, f"{name}-call", recording_id, run_id, segments[0], title, speaker_id, clustering_id, "A", lease, role(user))
+        return Target(name, f"{name}-call", recording_id, run_id, segments[0], title, speaker_id, clustering_id, "A", batch, lease, role(user))
 
     def end(self):
         for name in self.made:

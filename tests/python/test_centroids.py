@@ -27,7 +27,7 @@ BEGIN
     PERFORM setseed(0.5);
     WHILE changed < {changes} LOOP
         pick := floor(random() * 10);
-        CASE floor(random() * 7)
+        CASE floor(random() * 10)
         WHEN 0 THEN
             INSERT INTO speaker.embeddings (segment_id, model_id, embedding)
             SELECT s.id, 1, v.embedding FROM speaker.segments AS s JOIN vectors AS v ON v.n = 1 + (s.id + pick) % 50
@@ -48,6 +48,16 @@ BEGIN
         WHEN 5 THEN
             UPDATE speaker.embeddings AS e SET embedding = v.embedding
             FROM vectors AS v WHERE v.n = 1 + (e.segment_id * 3 + pick) % 50 AND e.segment_id % 3 = pick % 3;
+        WHEN 6 THEN
+            PERFORM speaker.assign(array_agg(s.id), array_agg(p.id), 'knn', NULL, 1, NULL, false, NULL,
+                                   array_agg(nullif(s.id % 3 = 0, s.id % 3 = 1)), speaker.new_batch('default', 'random'))
+            FROM speaker.segments AS s JOIN speaker.speakers AS p ON p.name = 'Voice ' || 1 + (s.id + pick) % 12
+            WHERE s.run_id = run AND s.id % 6 = pick % 6;
+            rows := 170;
+        WHEN 7 THEN
+            UPDATE speaker.segments SET label_confirmed = NOT label_confirmed WHERE speaker_id IS NOT NULL AND id % 8 = pick % 8;
+        WHEN 8 THEN
+            SELECT undone INTO rows FROM speaker.label_batches AS b, LATERAL undo_labels(b.id) WHERE b.id % 10 = pick;
         ELSE
             rows := merge_speakers('Voice ' || 1 + pick, 'Voice 12');
             INSERT INTO speaker.speakers (name) VALUES ('Voice ' || 1 + pick);
@@ -145,6 +155,8 @@ CALLS = [
     ("SELECT add_speaker_embedding(%s, (SELECT embedding FROM speaker.embeddings WHERE segment_id = %s))",
      lambda: [f"Voice {random.randint(1, 12)}", random.randint(1, 1000)]),
     ("SELECT count(*) FROM identify_speakers(1, threshold => -1)", list),
+    ("SELECT confirm_labels(speaker => p.name) FROM speaker.speakers AS p WHERE p.name = %s", lambda: [f"Voice {random.randint(1, 12)}"]),
+    ("SELECT undo_labels(max(b.id)) FROM speaker.label_batches AS b HAVING count(*) > 0", list),
     ("SELECT speaker.assign(array_agg(s.id ORDER BY random()), array_agg(p.id), 'manual') FROM speaker.segments AS s "
      "JOIN speaker.speakers AS p ON p.name = 'Voice ' || 1 + (s.id + %s) %% 12 WHERE s.run_id = 1 AND s.id %% 20 = %s",
      lambda: [random.randint(0, 11), random.randint(0, 19)]),

@@ -7,7 +7,7 @@ import random
 CALLS = []
 PEOPLE = ["Ann", "Ben", "Cleo", "Dan", "Eve", "Finn", "Gus", "Hal"]
 # Of ours, where somebody else took away what a call was to work on.
-GONE = {"recording_unknown", "run_unknown", "segment_unknown", "speaker_unknown", "cluster_unknown"}
+GONE = {"recording_unknown", "run_unknown", "segment_unknown", "speaker_unknown", "cluster_unknown", "batch_unknown"}
 UNIQUE, FOREIGN_KEY = "23505", "23503"
 
 
@@ -145,6 +145,19 @@ def label_cluster(s):
     member = s.row("SELECT clustering_id, cluster FROM {0}.cluster_members WHERE cluster IS NOT NULL ORDER BY random() LIMIT 1")
     [[changed]] = s.run("SELECT {0}.label_cluster(%s, %s, %s)", *(member or (0, "A")), s.rng.choice(PEOPLE))
     s.note("label", changed)
+
+
+@call(4, *GONE)
+def confirm_labels(s):
+    what, which = s.rng.choice([("run_id", s.some("runs") or -1), ("speaker", s.rng.choice(PEOPLE)), ("batch", s.some("label_batches") or -1)])
+    [[confirmed]] = s.run(f"SELECT confirmed FROM {{0}}.confirm_labels({what} => %s)", which)
+    s.note("label", confirmed)
+
+
+@call(4, *GONE)
+def undo_labels(s):
+    [[undone]] = s.run("SELECT undone FROM {0}.undo_labels(%s)", s.some("label_batches") or -1)
+    s.note("label", undone)
 
 
 @call(4, *GONE)

@@ -43,7 +43,7 @@ HISTORY = """
     WHERE a.is_gap OR a.segment_id IS NULL AND s.speaker_id IS NOT NULL
        OR a.is_last AND s.segment_id IS NOT NULL AND a.speaker_id IS DISTINCT FROM s.speaker_id"""
 EFFECTS = """
-    SELECT count(*) FILTER (WHERE source IN ('manual', 'cluster')), count(*) FILTER (WHERE source = 'merge'),
+    SELECT count(*) FILTER (WHERE source IN ('manual', 'cluster', 'confirm', 'undo')), count(*) FILTER (WHERE source = 'merge'),
            count(*) FILTER (WHERE source = 'import')
     FROM {0}.assignments"""
 

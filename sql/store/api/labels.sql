@@ -135,7 +135,7 @@ BEGIN
             label_clustering_id = b.clustering_id, label_confirmed = b.confirmed, label_batch = b.batch_id, labelled_at = b.labelled_at
         FROM (SELECT f.segment_id, f.previous_labelled_at AS labelled_at, p.id AS speaker_id, h.score, h.model_id, h.clustering_id,
                      h.confirmed, h.batch_id,
-                     CASE WHEN f.previous_speaker_id IS NULL OR p.id IS NOT NULL THEN f.previous_source ELSE 'deletion' END AS source
+                     CASE WHEN f.previous_speaker_id IS NULL OR p.id IS NOT NULL THEN f.previous_source ELSE 'undo' END AS source
               FROM unnest(firsts) AS i (id)
               JOIN @store@.assignments AS f ON f.id = i.id AND f.collection = home
               LEFT JOIN @store@.speakers AS p ON p.id = f.previous_speaker_id AND p.collection = home

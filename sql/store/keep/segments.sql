@@ -189,11 +189,11 @@ BEGIN
                   previous_labelled_at, source, score, model_id, clustering_id, confirmed, batch_id, assigned_by, assigned_role,
                   assigned_at)
              SELECT n.collection, n.id, n.speaker_id, p.name, o.speaker_id, coalesce(q.name, t.speaker), o.label_source, o.labelled_at,
+                    -- A label that comes back has its old time; it comes back now.
                     CASE WHEN o.speaker_id IS NOT DISTINCT FROM n.speaker_id THEN ''confirm''
-                         ELSE coalesce(n.label_source, ''undo'') END,
+                         WHEN o.labelled_at IS NULL OR n.labelled_at >= o.labelled_at THEN n.label_source ELSE ''undo'' END,
                     n.label_score, n.label_model_id, n.label_clustering_id, n.label_confirmed, n.label_batch, session_user,
                     nullif(current_setting(''role''), ''none''),
-                    -- A label that comes back has its old time; it comes back now.
                     CASE WHEN o.labelled_at IS NULL OR n.labelled_at > o.labelled_at THEN n.labelled_at ELSE clock_timestamp() END
              FROM after AS n
              JOIN before AS o ON (o.id, o.collection) = (n.id, n.collection)
