@@ -108,7 +108,7 @@ accept: start ## Acceptance figures on real speech (SPEECH_DIR=folder)
 faults: install test-venv ## Work that is killed, interrupted and cancelled (SEED=number)
 	@$(BUILD)/venv-tests/bin/python tests/faults/faults.py tools/server $(PG_INSTALL)/bin $(abspath $(BUILD))/faults
 
-trust: start ## Whether strangers take over people who are known (SPEECH_DIR=folder)
+trust: start ## Takeovers by wrong labels, undoing, errors by seconds of speech (SPEECH_DIR=folder)
 	@$(SERVER) createdb trust
 	@$(VENV)/bin/python tests/trust/trust.py "$$($(SERVER) conninfo) dbname=trust" $(PG_INSTALL)/bin/psql "$(SPEECH_DIR)"; \
 	status=$$?; $(SERVER) stop; exit $$status

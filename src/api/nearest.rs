@@ -1,12 +1,13 @@
 //! The nearest speakers as aggregates over their means: the executor scans, with the caller's rights and snapshot, and
-//! the search in `speaker_core::assign` sees each mean once, whatever the number of embeddings.
+//! the search in `speaker_core::assign` sees each mean once, whatever the number of embeddings. So it is with all embeddings of
+//! each speaker, where the best of them counts.
 //!
 //! Two aggregates share one state: where both are asked for with the same arguments, PostgreSQL runs one search.
 
 use pgrx::fcinfo::{pg_arg_is_null, pg_getarg};
 use pgrx::prelude::*;
 use pgrx::{Array, Internal};
-use speaker_core::assign::{self, Match, Search};
+use speaker_core::assign::{self, Comes, Match, Search};
 use speaker_core::embedding::UnitEmbedding;
 
 use crate::aggregate::with_state;
@@ -22,6 +23,19 @@ use crate::{memory, settings};
     RETURNS internal LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#)]
 pub fn speaker_nearest_state(fcinfo: pg_sys::FunctionCallInfo) -> Internal {
+    seen(fcinfo, Comes::Once)
+}
+
+#[pg_extern(sql = r#"
+    CREATE FUNCTION speaker_best_state(state internal, speaker_id bigint, embedding vector, embeddings vector[], k int)
+    RETURNS internal LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+"#)]
+pub fn speaker_best_state(fcinfo: pg_sys::FunctionCallInfo) -> Internal {
+    seen(fcinfo, Comes::Often)
+}
+
+#[inline(always)]
+fn seen(fcinfo: pg_sys::FunctionCallInfo, comes: Comes) -> Internal {
     // SAFETY: the types are those of the SQL signature.
     let (state, speaker_id, mean, no_embeddings) = unsafe {
         (pg_getarg(fcinfo, 0), pg_getarg(fcinfo, 1), pg_getarg::<VectorRef>(fcinfo, 2), pg_arg_is_null(fcinfo, 3))
@@ -32,7 +46,7 @@ pub fn speaker_nearest_state(fcinfo: pg_sys::FunctionCallInfo) -> Internal {
     let make = || {
         // SAFETY: as above.
         let (embeddings, k) = unsafe { (pg_getarg(fcinfo, 3), pg_getarg(fcinfo, 4)) };
-        raise(|| start(embeddings.expect("not null, as seen above"), k))
+        raise(|| start(embeddings.expect("not null, as seen above"), k, comes))
     };
     let compare = |search: &mut Search| {
         raise(|| {
@@ -56,7 +70,7 @@ pub fn speaker_nearest_similarities_final(state: Internal) -> Option<Vec<f64>> {
     answers(state, |found| found.similarity)
 }
 
-fn start(embeddings: Array<Vector>, k: Option<i32>) -> Result<Search, Report> {
+fn start(embeddings: Array<Vector>, k: Option<i32>, comes: Comes) -> Result<Search, Report> {
     // NULL is no limit, as with LIMIT.
     let k = match k {
         None => usize::MAX,
@@ -64,8 +78,8 @@ fn start(embeddings: Array<Vector>, k: Option<i32>) -> Result<Search, Report> {
     };
     let max_memory = settings::max_memory();
     let dim = embeddings.iter().next().flatten().map_or(0, |first| first.as_slice().len());
-    assign::room(embeddings.len(), dim, k, max_memory)?;
-    memory::available(assign::memory_of_search(embeddings.len(), dim, k).min(max_memory))?;
+    assign::room(embeddings.len(), dim, k, comes, max_memory)?;
+    memory::available(assign::memory_of_search(embeddings.len(), dim, k, comes).min(max_memory))?;
     let units = embeddings
         .iter()
         .enumerate()
@@ -76,7 +90,7 @@ fn start(embeddings: Array<Vector>, k: Option<i32>) -> Result<Search, Report> {
             Ok(UnitEmbedding::normalise(vector.into_vec())?)
         })
         .collect::<Result<Vec<_>, Report>>()?;
-    Ok(Search::new(&units, k, max_memory)?)
+    Ok(Search::new(&units, k, comes, max_memory)?)
 }
 
 /// What was found for the first embedding, then for the second, and so on: the same number for each.
@@ -105,7 +119,20 @@ CREATE AGGREGATE speaker_nearest_similarities(speaker_id bigint, mean vector, em
 );
 COMMENT ON AGGREGATE speaker_nearest_similarities(bigint, vector, vector[], int) IS
     'The inner products that go with speaker_nearest_ids.';
+CREATE AGGREGATE speaker_best_ids(speaker_id bigint, embedding vector, embeddings vector[], k int) (
+    SFUNC = speaker_best_state, STYPE = internal,
+    FINALFUNC = speaker_nearest_ids_final, FINALFUNC_MODIFY = SHAREABLE
+);
+COMMENT ON AGGREGATE speaker_best_ids(bigint, vector, vector[], int) IS
+    'As speaker_nearest_ids, where a speaker comes with many normalised embeddings and the best of them counts.';
+CREATE AGGREGATE speaker_best_similarities(speaker_id bigint, embedding vector, embeddings vector[], k int) (
+    SFUNC = speaker_best_state, STYPE = internal,
+    FINALFUNC = speaker_nearest_similarities_final, FINALFUNC_MODIFY = SHAREABLE
+);
+COMMENT ON AGGREGATE speaker_best_similarities(bigint, vector, vector[], int) IS
+    'The inner products that go with speaker_best_ids.';
 "#,
     name = "nearest_aggregates",
-    requires = [speaker_nearest_state, speaker_nearest_ids_final, speaker_nearest_similarities_final],
+    requires =
+        [speaker_nearest_state, speaker_best_state, speaker_nearest_ids_final, speaker_nearest_similarities_final],
 );

@@ -55,7 +55,7 @@ ARGUMENTS = {
     "max_segments": same("10"), "message": same("'m'"), "min_cluster_size": same("2"), "min_samples": same("1"),
     "model": same("'ge2e'"), "model_id": same("1"), "new_name": lambda t: f"'{t.speaker} New'",
     "of_clustering": number("clustering_id"), "only_unknown": same("false"), "ordinal": same("1"), "padding_s": same("0.5"),
-    "parameters": same("'{}'::pg_catalog.jsonb"), "parsed": same("ARRAY[('s', 0, 0, 1, NULL, 'l', 't', 1, NULL, NULL)::speaker.segment_input]"),
+    "person": number("speaker_id"), "parameters": same("'{}'::pg_catalog.jsonb"), "parsed": same("ARRAY[('s', 0, 0, 1, NULL, 'l', 't', 1, NULL, NULL)::speaker.segment_input]"),
     "recording": text("recording"), "recording_id": number("recording_id"), "remaining": same("0"),
     "run_id": number("run_id"), "runs": array("run_id", "bigint"), "scores": same("ARRAY[1::pg_catalog.float8]"),
     "segment_id": number("segment_id"), "segment_ids": array("segment_id", "bigint"), "segment_source": same("'manual'"),

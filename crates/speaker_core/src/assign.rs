@@ -2,6 +2,7 @@
 //!
 //! For an embedding of norm 1 its inner product with the mean of a speaker's normalised embeddings is the average cosine
 //! similarity to them. The means come one by one, so that their number is not bounded by the memory of the caller.
+//! Where a speaker comes often, with one embedding after the other in any order, the best of them counts.
 //!
 //! Few embeddings are compared with each mean as it comes, in f64. Many are compared with blocks of means by f32 matrix
 //! products; a product is off by at most (d + 2) u times both norms, u = 2^-24 (Higham, Accuracy and Stability of
@@ -11,7 +12,7 @@
 //! Deliberately not here: thresholds and margins, which are the caller's, and approximation.
 
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 use std::ops::ControlFlow;
 
 use ndarray::linalg::general_mat_mul;
@@ -62,6 +63,15 @@ impl PartialOrd for Match {
     }
 }
 
+/// How often a speaker comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Comes {
+    /// With a mean.
+    Once,
+    /// With each embedding.
+    Often,
+}
+
 /// A search under way.
 pub struct Search {
     dim: usize,
@@ -71,7 +81,8 @@ pub struct Search {
     exact: Vec<Vec<f64>>,
     nearest: Vec<Nearest>,
     block: Block,
-    /// Means so far, and how many there may be.
+    comes: Comes,
+    /// Means so far, and how many speakers there may be.
     seen: u64,
     room: u64,
     max_memory: u64,
@@ -87,9 +98,9 @@ struct Block {
 
 impl Search {
     /// Looks for the `k` nearest of each embedding, with no more memory than `max_memory`.
-    pub fn new(embeddings: &[UnitEmbedding], k: usize, max_memory: u64) -> Result<Self, AssignError> {
+    pub fn new(embeddings: &[UnitEmbedding], k: usize, comes: Comes, max_memory: u64) -> Result<Self, AssignError> {
         let dim = embeddings.first().map_or(0, |embedding| embedding.as_slice().len());
-        let room = room(embeddings.len(), dim, k, max_memory)?;
+        let room = room(embeddings.len(), dim, k, comes, max_memory)?;
         let mut values = Vec::with_capacity(embeddings.len() * dim);
         for embedding in embeddings {
             same_dim(dim, embedding.as_slice().len())?;
@@ -105,8 +116,9 @@ impl Search {
             dot: Dot(Arch::new()),
             embeddings: Array2::from_shape_vec((embeddings.len(), dim), values).expect("every row has dim values"),
             exact,
-            nearest: embeddings.iter().map(|_| Nearest { k, kept: BinaryHeap::new() }).collect(),
+            nearest: embeddings.iter().map(|_| Nearest::new(k, comes)).collect(),
             block: Block::default(),
+            comes,
             seen: 0,
             room,
             max_memory,
@@ -119,7 +131,12 @@ impl Search {
             return Ok(());
         }
         same_dim(self.dim, mean.len())?;
-        if self.seen == self.room {
+        let seen = match self.comes {
+            Comes::Once => self.seen,
+            // Those that wait may be new.
+            Comes::Often => (self.nearest[0].len() + self.block.ids.len()) as u64,
+        };
+        if seen >= self.room {
             return Err(self.too_much_memory());
         }
         self.seen += 1;
@@ -142,7 +159,7 @@ impl Search {
     /// For each embedding, in the order given, its nearest, the best first.
     pub fn nearest(&mut self, check: Check) -> Result<Vec<Vec<Match>>, AssignError> {
         self.multiply(check)?;
-        Ok(self.nearest.iter().map(|nearest| nearest.kept.clone().into_sorted_vec()).collect())
+        Ok(self.nearest.iter().map(Nearest::sorted).collect())
     }
 
     #[cold]
@@ -183,24 +200,34 @@ impl Search {
     }
 }
 
-/// How many means a search may see: as many as there is room to keep of, or any number if there is room for k.
+/// How many speakers a search may see: as many as there is room to keep of, or any number if there is room for k.
 ///
 /// Asked again here, and by who has yet to copy the embeddings.
-pub fn room(embeddings: usize, dim: usize, k: usize, max_memory: u64) -> Result<u64, AssignError> {
+pub fn room(embeddings: usize, dim: usize, k: usize, comes: Comes, max_memory: u64) -> Result<u64, AssignError> {
     let too_much = AssignError::TooMuchMemory { embeddings, found: 0, max_bytes: max_memory };
-    let left = max_memory.checked_sub(memory_of_search(embeddings, dim, 0)).ok_or(too_much)?;
+    let left = max_memory.checked_sub(memory_of_search(embeddings, dim, 0, comes)).ok_or(too_much)?;
     match left / (MATCH * embeddings.max(1) as u64) {
-        room if room >= k as u64 => Ok(u64::MAX),
+        room if room >= places(k, comes) => Ok(u64::MAX),
+        room if comes == Comes::Often => Ok(room * 2 / 3),
         room => Ok(room),
     }
 }
 
 /// Bytes that a search takes that finds k of each, with the caller's copy of the embeddings.
-pub fn memory_of_search(embeddings: usize, dim: usize, k: usize) -> u64 {
+pub fn memory_of_search(embeddings: usize, dim: usize, k: usize, comes: Comes) -> u64 {
     // In f32 here and there, and in f64 where they are few; a place each in three vectors.
     let values = if embeddings <= FEW { 16 } else { 8 };
-    let own = embeddings as u64 * (values * dim as u64 + 128) + block_memory(dim);
-    (embeddings as u64).saturating_mul(MATCH).saturating_mul(k as u64).saturating_add(own)
+    let own = embeddings as u64 * (values * dim as u64 + 192) + block_memory(dim);
+    (embeddings as u64).saturating_mul(MATCH).saturating_mul(places(k, comes)).saturating_add(own)
+}
+
+/// Matches kept to have k of them. A map keeps some more, and takes half as much again.
+fn places(k: usize, comes: Comes) -> u64 {
+    match comes {
+        Comes::Once => k as u64,
+        Comes::Often if k == 0 => 0,
+        Comes::Often => (most_kept(k) as u64).saturating_mul(3) / 2,
+    }
 }
 
 /// Bytes of a match: in a heap that grows, copied out of it, and in the two arrays that are made of the copies.
@@ -214,27 +241,90 @@ fn block_memory(dim: usize) -> u64 {
 /// The best so far of one embedding.
 struct Nearest {
     k: usize,
+    kept: Kept,
+}
+
+enum Kept {
     /// At most `k`, the worst on top.
-    kept: BinaryHeap<Match>,
+    Heap(BinaryHeap<Match>),
+    /// The best of each speaker. From time to time all but the best `k` are forgotten: whoever is to be found after all comes again,
+    /// with a better one. The floor is the worst of those that stayed.
+    Map { best: HashMap<i64, f64>, floor: f64 },
+}
+
+/// So many matches a map may have before it forgets.
+fn most_kept(k: usize) -> usize {
+    k.saturating_mul(2).saturating_add(8)
 }
 
 impl Nearest {
+    fn new(k: usize, comes: Comes) -> Self {
+        let kept = match comes {
+            Comes::Once => Kept::Heap(BinaryHeap::new()),
+            Comes::Often => Kept::Map { best: HashMap::new(), floor: f64::NEG_INFINITY },
+        };
+        Nearest { k, kept }
+    }
+
+    fn len(&self) -> usize {
+        match &self.kept {
+            Kept::Heap(kept) => kept.len(),
+            Kept::Map { best, .. } => best.len(),
+        }
+    }
+
     /// What is less similar is not kept.
     fn floor(&self) -> f64 {
-        match self.kept.peek() {
-            Some(worst) if self.kept.len() == self.k => worst.similarity,
+        match &self.kept {
             _ if self.k == 0 => f64::INFINITY,
-            _ => f64::NEG_INFINITY,
+            Kept::Heap(kept) if kept.len() == self.k => kept.peek().map_or(f64::NEG_INFINITY, |worst| worst.similarity),
+            Kept::Heap(_) => f64::NEG_INFINITY,
+            Kept::Map { floor, .. } => *floor,
         }
     }
 
     fn offer(&mut self, id: i64, similarity: f64) {
         let offered = Match { id, similarity };
-        if self.kept.len() < self.k {
-            self.kept.push(offered);
-        } else if let Some(mut worst) = self.kept.peek_mut() {
-            if offered < *worst {
-                *worst = offered;
+        let floor = self.floor();
+        match &mut self.kept {
+            Kept::Heap(kept) if kept.len() < self.k => kept.push(offered),
+            Kept::Heap(kept) => {
+                if let Some(mut worst) = kept.peek_mut() {
+                    if offered < *worst {
+                        *worst = offered;
+                    }
+                }
+            }
+            Kept::Map { best, .. } => {
+                if similarity < floor {
+                    return;
+                }
+                let known = best.entry(id).or_insert(similarity);
+                *known = known.max(similarity);
+                if best.len() > most_kept(self.k) {
+                    self.forget();
+                }
+            }
+        }
+    }
+
+    /// Keeps the best `k` of a map.
+    fn forget(&mut self) {
+        let sorted = self.sorted();
+        if let (Kept::Map { best, floor }, Some(worst)) = (&mut self.kept, sorted.last()) {
+            *floor = worst.similarity;
+            *best = sorted.iter().map(|found| (found.id, found.similarity)).collect();
+        }
+    }
+
+    fn sorted(&self) -> Vec<Match> {
+        match &self.kept {
+            Kept::Heap(kept) => kept.clone().into_sorted_vec(),
+            Kept::Map { best, .. } => {
+                let mut all: Vec<Match> = best.iter().map(|(&id, &similarity)| Match { id, similarity }).collect();
+                all.sort_unstable();
+                all.truncate(self.k);
+                all
             }
         }
     }

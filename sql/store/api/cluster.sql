@@ -277,28 +277,40 @@ $$;
 COMMENT ON FUNCTION @store@.extend_clustering(bigint, text) IS
     'Puts unknown segments that came since into the clusters of a clustering, without clustering again: of HDBSCAN by approximate_predict of the Python package hdbscan, of average linkage into the cluster that they are similar enough to. A row for each; cluster NULL is noise. New voices need a new clustering.';
 
+-- Says who a cluster is, as a part of a call.
+CREATE OR REPLACE FUNCTION @store@.name_cluster(clustering_id bigint, cluster text, person bigint, home text, batch bigint)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    members bigint[];
+    scores float8[];
+    chosen int;
+BEGIN
+    SELECT coalesce(array_agg(m.segment_id ORDER BY m.segment_id), '{}'), array_agg(m.probability ORDER BY m.segment_id), min(c.model_id)
+    INTO members, scores, chosen
+    FROM @store@.cluster_members AS m
+    JOIN @store@.clusterings AS c ON c.id = m.clustering_id AND c.collection = m.collection
+    WHERE m.clustering_id = name_cluster.clustering_id AND m.cluster = name_cluster.cluster AND m.collection = home;
+    RETURN @store@.assign(members, array_fill(person, ARRAY[cardinality(members)]), 'cluster', scores, chosen,
+                          name_cluster.clustering_id, true, home, NULL, batch);
+END
+$$;
+
 CREATE OR REPLACE FUNCTION @store@.label_cluster(clustering_id bigint, cluster text, speaker text, collection text DEFAULT NULL)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     home CONSTANT text := @store@.home_of_clustering(label_cluster.clustering_id, label_cluster.collection);
-    members bigint[];
-    scores float8[];
-    chosen int;
-    person bigint;
 BEGIN
-    SELECT array_agg(m.segment_id ORDER BY m.segment_id), array_agg(m.probability ORDER BY m.segment_id), min(c.model_id)
-    INTO members, scores, chosen
-    FROM @store@.cluster_members AS m
-    JOIN @store@.clusterings AS c ON c.id = m.clustering_id AND c.collection = m.collection
-    WHERE m.clustering_id = label_cluster.clustering_id AND m.cluster = label_cluster.cluster AND m.collection = home;
-    IF members IS NULL THEN
+    PERFORM FROM @store@.cluster_members AS m
+    WHERE m.clustering_id = label_cluster.clustering_id AND m.cluster = label_cluster.cluster AND m.collection = home LIMIT 1;
+    IF NOT FOUND THEN
         PERFORM @store@.raise_error('cluster_unknown', format('clustering %s has no cluster "%s"', clustering_id, cluster));
     END IF;
-    person := @store@.speaker_id(speaker, home, true);
-    RETURN @store@.assign(members, array_fill(person, ARRAY[cardinality(members)]), 'cluster', scores, chosen,
-                          label_cluster.clustering_id, true, home);
+    RETURN @store@.name_cluster(label_cluster.clustering_id, label_cluster.cluster, @store@.speaker_id(speaker, home, true), home,
+                                @store@.new_batch(home, 'label_cluster'));
 END
 $$;
 COMMENT ON FUNCTION @store@.label_cluster(bigint, text, text, text) IS

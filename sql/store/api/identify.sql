@@ -29,32 +29,34 @@ CREATE OR REPLACE FUNCTION @store@.nearest_speakers(vectors @vector@.vector[], k
 RETURNS TABLE (place bigint, rank bigint, speaker_id bigint, similarity float8)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
+DECLARE
+    ids bigint[];
+    similarities float8[];
+    per_vector int;
 BEGIN
     IF method = 'mean' THEN
-        RETURN QUERY
-        SELECT (x.place - 1) / (cardinality(found.ids) / cardinality(vectors)) + 1,
-               (x.place - 1) % (cardinality(found.ids) / cardinality(vectors)) + 1, x.id, x.similarity
-        FROM (SELECT @extension@.speaker_nearest_ids(c.speaker_id, c.mean, vectors, k) AS ids,
-                     @extension@.speaker_nearest_similarities(c.speaker_id, c.mean, vectors, k) AS similarities
-              FROM @store@.speaker_centroids AS c
-              WHERE c.collection = home AND c.model_id = nearest_speakers.model_id) AS found,
-             unnest(found.ids, found.similarities) WITH ORDINALITY AS x (id, similarity, place)
-        ORDER BY x.place;
+        SELECT @extension@.speaker_nearest_ids(c.speaker_id, c.mean, vectors, k),
+               @extension@.speaker_nearest_similarities(c.speaker_id, c.mean, vectors, k)
+        INTO ids, similarities
+        FROM @store@.speaker_centroids AS c
+        WHERE c.collection = home AND c.model_id = nearest_speakers.model_id;
     ELSE
-        RETURN QUERY
-        SELECT r.place, r.rank, r.speaker_id, r.similarity
-        FROM (SELECT b.place, row_number() OVER (PARTITION BY b.place ORDER BY b.similarity DESC, b.speaker_id) AS rank,
-                     b.speaker_id, b.similarity
-              FROM (SELECT q.place, s.speaker_id, max(@extension@.speaker_similarity(e.embedding, q.vector)) AS similarity
-                    FROM @store@.segments AS s
-                    JOIN @store@.embeddings AS e
-                      ON e.segment_id = s.id AND e.model_id = nearest_speakers.model_id AND e.collection = s.collection,
-                         unnest(vectors) WITH ORDINALITY AS q (vector, place)
-                    WHERE s.collection = home AND s.speaker_id IS NOT NULL AND s.label_confirmed
-                    GROUP BY q.place, s.speaker_id) AS b) AS r
-        WHERE k IS NULL OR r.rank <= k
-        ORDER BY r.place, r.rank;
+        SELECT @extension@.speaker_best_ids(x.speaker_id, x.unit, vectors, k),
+               @extension@.speaker_best_similarities(x.speaker_id, x.unit, vectors, k)
+        INTO ids, similarities
+        FROM (SELECT s.speaker_id, @vector@.l2_normalize(e.embedding) AS unit
+              FROM @store@.segments AS s
+              JOIN @store@.embeddings AS e
+                ON e.segment_id = s.id AND e.model_id = nearest_speakers.model_id AND e.collection = s.collection
+              WHERE s.collection = home AND s.speaker_id IS NOT NULL AND s.label_confirmed
+              OFFSET 0) AS x;
     END IF;
+    -- As many for each vector.
+    per_vector := cardinality(ids) / cardinality(vectors);
+    RETURN QUERY
+    SELECT (x.place - 1) / per_vector + 1, (x.place - 1) % per_vector + 1, x.id, x.similarity
+    FROM unnest(ids, similarities) WITH ORDINALITY AS x (id, similarity, place)
+    ORDER BY x.place;
 END
 $$;
 
@@ -120,6 +122,18 @@ BEGIN
     FROM @store@.segments AS s
     JOIN @store@.embeddings AS e ON e.segment_id = s.id AND e.model_id = chosen AND e.collection = s.collection
     WHERE s.run_id = ANY (among) AND s.collection = home AND s.speaker_id IS NULL;
+    IF explain THEN
+        RETURN QUERY
+        SELECT s.id, s.external_id, p.name, NULL::float8, NULL::text, NULL::float8,
+               CASE WHEN s.speaker_id IS NOT NULL THEN 'labelled already: ' || s.label_source ELSE 'no embedding' END, NULL::bigint
+        FROM @store@.segments AS s
+        LEFT JOIN @store@.speakers AS p ON p.id = s.speaker_id AND p.collection = s.collection
+        WHERE s.run_id = ANY (among) AND s.collection = home
+          AND (s.speaker_id IS NOT NULL OR NOT EXISTS (
+              SELECT FROM @store@.embeddings AS e
+              WHERE e.segment_id = s.id AND e.model_id = chosen AND e.collection = s.collection))
+        ORDER BY s.start_time, s.id;
+    END IF;
     IF segment_ids IS NULL THEN
         RETURN;
     END IF;
@@ -139,14 +153,13 @@ BEGIN
                      FROM @store@.nearest_speakers(vectors, 2, chosen, home, method) AS n GROUP BY n.place) AS x
             ON x.place = q.place) AS i;
 
-    IF identify_speakers.assign AND NOT explain THEN
+    IF identify_speakers.assign AND NOT explain AND array_position(answers.reasons, NULL) IS NOT NULL THEN
         batch := @store@.new_batch(home, 'identify_speakers');
         PERFORM @store@.assign(
             array_agg(x.id), array_agg(x.speaker_id), 'knn', array_agg(x.score), chosen, NULL, true, home,
             array_agg(CASE WHEN to_confirm >= 0 AND x.speech >= to_confirm THEN true END), batch)
         FROM unnest(segment_ids, answers.nearest_ids, answers.best, answers.reasons, speech) AS x (id, speaker_id, score, reason, speech)
-        WHERE x.reason IS NULL
-        HAVING count(*) > 0;
+        WHERE x.reason IS NULL;
     END IF;
     RETURN QUERY
     SELECT x.id, x.external_id, CASE WHEN x.reason IS NULL THEN n.name END, x.best, n.name, x.next, x.reason, batch
@@ -157,4 +170,4 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @store@.identify_speakers(bigint, float8, float8, text, boolean, text, text, text, boolean) IS
-    'Compares each unknown segment of a run, or of a recording by its name, with all known speakers of its collection and labels those at or above the threshold (default: the model''s). These labels are suggestions until confirm_labels(), and undo_labels(batch_id) takes them back. speaker NULL is the answer "unknown", reason says why; margin is how far the second must be behind. assign => false and explain => true only answer.';
+    'Compares each unknown segment of a run, or of a recording by its name, with all known speakers of its collection and labels those at or above the threshold (default: the model''s). These labels are suggestions until confirm_labels(), and undo_labels(batch_id) takes them back. speaker NULL is the answer "unknown", reason says why; margin is how far the second must be behind. assign => false only answers; so does explain => true, for segments that are labelled already, or have no embedding, too.';

@@ -11,6 +11,7 @@ DECLARE
     person CONSTANT bigint := @store@.speaker_id(speaker, home, true);
     newest record;
     in_cluster boolean := false;
+    batch bigint;
     changed bigint;
 BEGIN
     IF whole_cluster THEN
@@ -39,13 +40,15 @@ BEGIN
        AND EXISTS (SELECT FROM @store@.models AS m WHERE m.id = chosen AND m.manifest IS NOT NULL) THEN
         PERFORM @store@.embed_now(home, chosen, ARRAY[label_segment.segment_id], NULL);
     END IF;
-    changed := @store@.assign(ARRAY[label_segment.segment_id], ARRAY[person], 'manual', NULL, chosen, NULL, false, home);
+    batch := @store@.new_batch(home, 'label_segment');
+    changed := @store@.assign(
+        ARRAY[label_segment.segment_id], ARRAY[person], 'manual', NULL, chosen, NULL, false, home, NULL, batch);
     -- Who says again what was suggested confirms it.
     IF changed = 0 THEN
-        changed := @store@.confirm(ARRAY[label_segment.segment_id], home, NULL);
+        changed := @store@.confirm(ARRAY[label_segment.segment_id], ARRAY[person], home, batch);
     END IF;
     IF in_cluster THEN
-        changed := changed + @store@.label_cluster(newest.clustering_id, newest.cluster, speaker, home);
+        changed := changed + @store@.name_cluster(newest.clustering_id, newest.cluster, person, home, batch);
     END IF;
     RETURN changed;
 END
@@ -73,6 +76,7 @@ DECLARE
     among bigint[];
     person bigint;
     ids bigint[];
+    people bigint[];
 BEGIN
     IF confirm_labels.run_id IS NULL OR batch IS NULL
        OR confirm_labels.run_id = 0 AND recording IS NULL AND speaker IS NULL AND batch = 0 THEN
@@ -86,16 +90,17 @@ BEGIN
     IF speaker IS NOT NULL THEN
         person := @store@.speaker_id(speaker, home, false);
     END IF;
-    ids := ARRAY(
-        SELECT s.id FROM @store@.segments AS s
-        WHERE s.collection = home AND NOT s.label_confirmed
-          AND (among IS NULL OR s.run_id = ANY (among)) AND (person IS NULL OR s.speaker_id = person)
-          AND (batch = 0 OR s.label_batch = batch)
-        ORDER BY s.id);
-    IF ids <> '{}' THEN
+    SELECT array_agg(s.id ORDER BY s.id), array_agg(s.speaker_id ORDER BY s.id) INTO ids, people
+    FROM @store@.segments AS s
+    WHERE s.collection = home AND NOT s.label_confirmed
+      AND (among IS NULL OR s.run_id = ANY (among)) AND (person IS NULL OR s.speaker_id = person)
+      AND (batch = 0 OR s.label_batch = batch);
+    IF ids IS NULL THEN
+        confirmed := 0;
+    ELSE
         batch_id := @store@.new_batch(home, 'confirm_labels');
+        confirmed := @store@.confirm(ids, people, home, batch_id);
     END IF;
-    confirmed := @store@.confirm(ids, home, batch_id);
 END
 $$;
 COMMENT ON FUNCTION @store@.confirm_labels(bigint, text, text, bigint, text) IS
@@ -108,53 +113,53 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     home CONSTANT text := @store@.home_of_batch(batch, undo_labels.collection);
     ids bigint[];
+    firsts bigint[];
+    taken_back bigint[];
 BEGIN
-    SELECT array_agg(x.id) INTO ids
-    FROM (SELECT DISTINCT a.segment_id AS id FROM @store@.assignments AS a WHERE a.batch_id = batch AND a.collection = home) AS x;
-    left_alone := coalesce(cardinality(ids), 0);
+    -- What the call did first to each segment: before that it was as it is to be.
+    SELECT array_agg(f.segment_id ORDER BY f.segment_id), array_agg(f.id ORDER BY f.segment_id) INTO ids, firsts
+    FROM (SELECT a.segment_id, min(a.id) AS id
+          FROM @store@.assignments AS a
+          WHERE a.batch_id = batch AND a.collection = home
+          GROUP BY a.segment_id) AS f;
     PERFORM FROM @store@.speakers AS p
     WHERE p.collection = home AND p.id IN (
-        SELECT coalesce(a.previous_speaker_id, a.speaker_id) FROM @store@.assignments AS a WHERE a.batch_id = batch AND a.collection = home)
+        SELECT unnest(ARRAY[a.speaker_id, a.previous_speaker_id])
+        FROM @store@.assignments AS a WHERE a.id = ANY (firsts) AND a.collection = home)
     ORDER BY p.id FOR KEY SHARE;
-    ids := ARRAY(
-        SELECT s.id FROM @store@.segments AS s
-        WHERE s.id = ANY (ids) AND s.collection = home AND s.label_batch = batch ORDER BY s.id FOR NO KEY UPDATE);
-    -- What the history has of each before this call; a speaker who is gone since is nobody.
-    UPDATE @store@.segments AS s
-    SET speaker_id = b.speaker_id, label_source = CASE WHEN b.speaker_id IS NULL THEN 'undo' ELSE b.source END,
-        label_score = b.score, label_model_id = b.model_id, label_clustering_id = b.clustering_id,
-        label_confirmed = b.confirmed, label_batch = b.batch_id,
-        labelled_at = clock_timestamp()
-    FROM (SELECT i.id, p.id AS speaker_id, h.source, h.score, h.model_id, h.clustering_id,
-                 CASE WHEN p.id IS NOT NULL THEN h.confirmed END AS confirmed, h.batch_id
-          FROM unnest(ids) AS i (id)
-          LEFT JOIN LATERAL (
-              SELECT a.* FROM @store@.assignments AS a
-              WHERE a.segment_id = i.id AND a.collection = home AND a.id < (
-                  SELECT min(f.id) FROM @store@.assignments AS f
-                  WHERE f.segment_id = i.id AND f.collection = home AND f.batch_id = batch)
-              ORDER BY a.id DESC LIMIT 1) AS h ON true
-          LEFT JOIN @store@.speakers AS p ON p.id = h.speaker_id AND p.collection = home) AS b
-    WHERE s.id = b.id AND s.collection = home AND s.speaker_id IS DISTINCT FROM b.speaker_id;
-    -- Those that the call did not label but confirmed.
-    UPDATE @store@.segments AS s
-    SET label_confirmed = b.confirmed, label_batch = b.batch_id
-    FROM (SELECT i.id, h.confirmed, h.batch_id
-          FROM unnest(ids) AS i (id)
-          JOIN LATERAL (
-              SELECT a.* FROM @store@.assignments AS a
-              WHERE a.segment_id = i.id AND a.collection = home AND a.id < (
-                  SELECT min(f.id) FROM @store@.assignments AS f
-                  WHERE f.segment_id = i.id AND f.collection = home AND f.batch_id = batch)
-              ORDER BY a.id DESC LIMIT 1) AS h ON true) AS b
-    WHERE s.id = b.id AND s.collection = home AND s.label_batch = batch;
-    undone := (SELECT count(*) FROM @store@.segments AS s
-                        WHERE s.id = ANY (ids) AND s.collection = home AND s.label_batch IS DISTINCT FROM batch);
-    left_alone := left_alone - undone;
+    PERFORM FROM @store@.segments AS s
+    WHERE s.id = ANY (ids) AND s.collection = home AND s.label_batch = batch ORDER BY s.id FOR NO KEY UPDATE;
+    WITH done AS (
+        UPDATE @store@.segments AS s
+        SET speaker_id = b.speaker_id, label_source = b.source, label_score = b.score, label_model_id = b.model_id,
+            label_clustering_id = b.clustering_id, label_confirmed = b.confirmed, label_batch = b.batch_id, labelled_at = b.labelled_at
+        FROM (SELECT f.segment_id, f.previous_labelled_at AS labelled_at, p.id AS speaker_id, h.score, h.model_id, h.clustering_id,
+                     h.confirmed, h.batch_id,
+                     CASE WHEN f.previous_speaker_id IS NULL OR p.id IS NOT NULL THEN f.previous_source ELSE 'deletion' END AS source
+              FROM unnest(firsts) AS i (id)
+              JOIN @store@.assignments AS f ON f.id = i.id AND f.collection = home
+              LEFT JOIN @store@.speakers AS p ON p.id = f.previous_speaker_id AND p.collection = home
+              -- Who is gone since is nobody.
+              LEFT JOIN LATERAL (
+                  SELECT a.* FROM @store@.assignments AS a
+                  WHERE a.segment_id = f.segment_id AND a.collection = home AND a.id < f.id
+                    AND (f.previous_speaker_id IS NULL OR p.id IS NOT NULL)
+                  ORDER BY a.id DESC LIMIT 1) AS h ON true) AS b
+        WHERE s.id = b.segment_id AND s.collection = home AND s.label_batch = batch
+        RETURNING s.id)
+    SELECT coalesce(array_agg(d.id), '{}') INTO taken_back FROM done AS d;
+    undone := cardinality(taken_back);
+    SELECT count(*) INTO left_alone
+    FROM unnest(firsts) AS i (id)
+    JOIN @store@.assignments AS f ON f.id = i.id AND f.collection = home
+    JOIN @store@.segments AS s ON s.id = f.segment_id AND s.collection = home
+    WHERE s.id <> ALL (taken_back)
+      AND (s.speaker_id IS DISTINCT FROM f.previous_speaker_id OR s.labelled_at IS DISTINCT FROM f.previous_labelled_at
+           OR f.speaker_id IS NOT DISTINCT FROM f.previous_speaker_id AND s.label_confirmed IS NOT DISTINCT FROM f.confirmed);
 END
 $$;
 COMMENT ON FUNCTION @store@.undo_labels(bigint, text) IS
-    'Takes back a whole call that labelled or confirmed segments: each is as it was before, and the means with it. What somebody has labelled otherwise since is left alone, and counted. Speakers that the call made stay.';
+    'Takes back a whole call that labelled or confirmed segments: each is as it was before, and the means with it. What was labelled or confirmed otherwise since is left alone, and counted. Speakers that the call made stay.';
 
 CREATE OR REPLACE FUNCTION @store@.rename_speaker(speaker text, new_name text, collection text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$

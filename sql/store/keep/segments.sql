@@ -14,12 +14,28 @@ BEGIN
         NEW.label_clustering_id := NULL;
         NEW.label_confirmed := true;
         NEW.label_batch := NULL;
+    ELSIF TG_OP = 'UPDATE' AND NEW.speaker_id IS NULL AND NEW.labelled_at IS NULL THEN
+        -- As one that was never labelled. The history has it otherwise.
+        NEW.label_source := NULL;
+        NEW.label_score := NULL;
+        NEW.label_model_id := NULL;
+        NEW.label_clustering_id := NULL;
+        NEW.label_confirmed := NULL;
+        NEW.label_batch := NULL;
+        RETURN NEW;
     END IF;
     NEW.label_source := coalesce(NEW.label_source, 'manual');
     -- What nobody has looked at is a suggestion, unless the user has it otherwise.
     NEW.label_confirmed := CASE WHEN NEW.speaker_id IS NOT NULL THEN coalesce(
         NEW.label_confirmed, NEW.label_source NOT IN ('knn', 'chunk') OR @extension@.speaker_confirm_automatic_labels()) END;
-    NEW.labelled_at := clock_timestamp();
+    -- A label that comes back has its time, if the history knows of it.
+    IF TG_OP = 'INSERT' OR NEW.labelled_at IS NULL OR OLD.labelled_at IS NULL OR NEW.labelled_at >= OLD.labelled_at OR NOT EXISTS (
+        SELECT FROM @store@.assignments AS a
+        WHERE a.segment_id = NEW.id AND a.collection = NEW.collection
+          AND a.previous_labelled_at = NEW.labelled_at AND a.previous_speaker_id IS NOT DISTINCT FROM NEW.speaker_id)
+    THEN
+        NEW.labelled_at := clock_timestamp();
+    END IF;
     RETURN NEW;
 END
 $$;
@@ -169,13 +185,16 @@ BEGIN
     IF relabelled THEN
         EXECUTE
             'INSERT INTO @store@.assignments
-                 (collection, segment_id, speaker_id, speaker, previous_speaker_id, previous_speaker, source, score,
-                  model_id, clustering_id, confirmed, batch_id, assigned_by, assigned_role, assigned_at)
-             SELECT n.collection, n.id, n.speaker_id, p.name, o.speaker_id, coalesce(q.name, t.speaker),
-                    CASE WHEN o.speaker_id IS DISTINCT FROM n.speaker_id THEN n.label_source ELSE ''confirm'' END, n.label_score,
-                    n.label_model_id, n.label_clustering_id, n.label_confirmed, n.label_batch, session_user,
+                 (collection, segment_id, speaker_id, speaker, previous_speaker_id, previous_speaker, previous_source,
+                  previous_labelled_at, source, score, model_id, clustering_id, confirmed, batch_id, assigned_by, assigned_role,
+                  assigned_at)
+             SELECT n.collection, n.id, n.speaker_id, p.name, o.speaker_id, coalesce(q.name, t.speaker), o.label_source, o.labelled_at,
+                    CASE WHEN o.speaker_id IS NOT DISTINCT FROM n.speaker_id THEN ''confirm''
+                         ELSE coalesce(n.label_source, ''undo'') END,
+                    n.label_score, n.label_model_id, n.label_clustering_id, n.label_confirmed, n.label_batch, session_user,
                     nullif(current_setting(''role''), ''none''),
-                    CASE WHEN o.speaker_id IS DISTINCT FROM n.speaker_id THEN n.labelled_at ELSE clock_timestamp() END
+                    -- A label that comes back has its old time; it comes back now.
+                    CASE WHEN o.labelled_at IS NULL OR n.labelled_at > o.labelled_at THEN n.labelled_at ELSE clock_timestamp() END
              FROM after AS n
              JOIN before AS o ON (o.id, o.collection) = (n.id, n.collection)
              LEFT JOIN @store@.speakers AS p ON (p.id, p.collection) = (n.speaker_id, n.collection)

@@ -96,7 +96,7 @@ COMMENT ON COLUMN @store@.segments.rejected_code IS 'The same as a code of error
 COMMENT ON COLUMN @store@.segments.label_source IS 'How the speaker was found: a statement of whoever set speaker_id, in the same UPDATE, together with labelled_at. An UPDATE of speaker_id alone is manual.';
 COMMENT ON COLUMN @store@.segments.label_confirmed IS 'Whether somebody, or a rule that the user sets, stands for the label. One that is not confirmed is a suggestion: it is shown, and does not move the mean of its speaker.';
 COMMENT ON COLUMN @store@.segments.label_batch IS 'The call that labelled or confirmed it: undo_labels() takes it back.';
-COMMENT ON COLUMN @store@.segments.labelled_at IS 'When speaker_id last changed; the time is a trigger''s.';
+COMMENT ON COLUMN @store@.segments.labelled_at IS 'When the label was made; the time is a trigger''s. One that undo_labels() brings back has the time that it had.';
 
 CREATE TABLE @store@.embeddings (
     segment_id bigint NOT NULL,

@@ -28,6 +28,8 @@ CREATE TABLE @store@.assignments (
     speaker text,
     previous_speaker_id bigint,
     previous_speaker text,
+    previous_source text,
+    previous_labelled_at timestamptz,
     source text NOT NULL,
     score float8,
     model_id int,
@@ -43,6 +45,7 @@ CREATE INDEX assignments_segment_id_idx ON @store@.assignments (segment_id, id);
 CREATE INDEX assignments_batch_id_idx ON @store@.assignments (batch_id) WHERE batch_id IS NOT NULL;
 COMMENT ON TABLE @store@.assignments IS 'History of who was said to speak, written by triggers for every change, however it came about; speaker NULL means the label was taken back. It points at nothing: what was decided stays when segments, speakers or clusterings go, until the owner deletes it.';
 COMMENT ON COLUMN @store@.assignments.source IS 'As stated with the change: manual, knn, cluster, chunk, enrolment, merge, import; deletion: the segment or the speaker was deleted; undo: undo_labels() took the label back; confirm: the label was confirmed, or is not any more.';
+COMMENT ON COLUMN @store@.assignments.previous_labelled_at IS 'The labelled_at that the segment had before, as previous_source is its label_source.';
 COMMENT ON COLUMN @store@.assignments.confirmed IS 'Whether the label was confirmed then. A label that is only confirmed, or is not any more, is a row of its own.';
 COMMENT ON COLUMN @store@.assignments.batch_id IS 'The call of label_batches that it was part of.';
 COMMENT ON COLUMN @store@.assignments.assigned_by IS 'The role that logged in.';

@@ -72,6 +72,9 @@ LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     answer text;
 BEGIN
+    IF batch IS NULL THEN
+        PERFORM @store@.raise_error('argument_missing', 'batch is NULL', 'Whatever was to give the batch has found none.');
+    END IF;
     SELECT b.collection INTO answer FROM @store@.label_batches AS b
     WHERE b.id = batch AND b.collection = coalesce(home_of_batch.collection, b.collection);
     IF answer IS NULL THEN
@@ -92,6 +95,13 @@ BEGIN
     ELSIF runs_meant.run_id <> 0 THEN
         home := @store@.home_of_run(runs_meant.run_id, runs_meant.collection);
         runs := ARRAY[runs_meant.run_id];
+        IF recording IS NOT NULL AND NOT EXISTS (
+            SELECT FROM @store@.runs AS u
+            JOIN @store@.recordings AS r ON r.id = u.recording_id AND r.collection = u.collection
+            WHERE u.id = runs_meant.run_id AND u.collection = home AND r.external_id = recording)
+        THEN
+            PERFORM @store@.raise_error('run_unknown', format('run %s is not of recording "%s"', runs_meant.run_id, recording));
+        END IF;
         RETURN;
     END IF;
     home := @store@.home(runs_meant.collection);

@@ -53,7 +53,7 @@ BEGIN
                array_agg(t.end_time ORDER BY t.place) AS ends, array_agg(t.speaker_label ORDER BY t.place) AS labels,
                array_agg(t.channel ORDER BY t.place) AS channels,
                array_agg(t.place) FILTER (WHERE t.is_wanted) AS wanted
-        FROM (SELECT s.run_id, s.id, s.start_time, s.end_time, s.speaker_label, s.channel, w.id IS NOT NULL AS is_wanted,
+        FROM (SELECT s.run_id, s.id, s.start_time, s.end_time, s.speaker_label, s.channel, w.speaker_label IS NOT NULL AS is_wanted,
                      row_number() OVER (PARTITION BY s.run_id ORDER BY s.id)::int AS place
               FROM @store@.segments AS s LEFT JOIN wanted AS w ON w.id = s.id
               WHERE s.run_id IN (SELECT x.run_id FROM wanted AS x WHERE x.speaker_label IS NOT NULL) AND s.collection = home

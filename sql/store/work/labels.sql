@@ -60,24 +60,23 @@ BEGIN
 END
 $$;
 
--- Stands for labels that are suggestions.
-CREATE OR REPLACE FUNCTION @store@.confirm(ids bigint[], home text, batch bigint) RETURNS bigint
+-- Stands for labels that are suggestions, as far as they are still those.
+CREATE OR REPLACE FUNCTION @store@.confirm(ids bigint[], speaker_ids bigint[], home text, batch bigint) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     changed bigint;
 BEGIN
-    PERFORM FROM @store@.speakers AS p
-    WHERE p.collection = home AND p.id IN (
-        SELECT s.speaker_id FROM @store@.segments AS s WHERE s.id = ANY (ids) AND s.collection = home)
-    ORDER BY p.id FOR KEY SHARE;
+    PERFORM FROM @store@.speakers AS p WHERE p.id = ANY (speaker_ids) AND p.collection = home ORDER BY p.id FOR KEY SHARE;
     PERFORM FROM @store@.segments AS s WHERE s.id = ANY (ids) AND s.collection = home ORDER BY s.id FOR NO KEY UPDATE;
     UPDATE @store@.segments AS s SET label_confirmed = true, label_batch = batch
-    WHERE s.id = ANY (ids) AND s.collection = home AND NOT s.label_confirmed;
+    FROM unnest(ids, speaker_ids) AS a (id, speaker_id)
+    WHERE s.id = a.id AND s.collection = home AND s.speaker_id = a.speaker_id AND NOT s.label_confirmed;
     GET DIAGNOSTICS changed = ROW_COUNT;
     RETURN changed;
 END
 $$;
 
+-- A call that labels or confirms, for undo_labels().
 CREATE OR REPLACE FUNCTION @store@.new_batch(home text, call text) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
