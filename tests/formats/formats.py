@@ -132,7 +132,7 @@ FORMATS = [
     ("pcm in mp4, float", "mp4", "pcm_f32be", "lossless", "-c:a pcm_f32be", "mp4"),
     ("aac 5.1 m4a", "mp4", "aac", "lossy", "SURROUND -c:a aac -b:a 320k", "m4a"),
     ("aac 5.1 adts", "aac", "aac", "lossy", "SURROUND -c:a aac -b:a 320k", "aac"),
-    ("mkv, silent first track", "matroska", "aac", "lossy", "NOTHING -c:a aac -b:a 64k", "mkv"),
+    ("mkv, silent first track", "matroska", "flac", "lossless", "NOTHING -c:a flac", "mkv"),
     ("opus 5.1", "ogg", "opus", "lossy", "SURROUND -c:a libopus -b:a 256k -mapping_family 1", "opus"),
     ("opus 5.1 webm", "matroska", "opus", "lossy", "SURROUND -c:a libopus -b:a 256k -mapping_family 1", "webm"),
     ("opus, times of 16 kHz", "ogg", "opus", "lossy", "-c:a libopus -b:a 32k -page_duration 200000", "opus",

@@ -144,7 +144,7 @@ GRANT USAGE ON SCHEMA speaker TO {auditor};
 GRANT SELECT ON speaker.recordings TO {auditor};
 GRANT UPDATE (manifest) ON speaker.models TO {auditor} WITH GRANT OPTION;
 GRANT EXECUTE ON FUNCTION speaker.rebuild_speaker_centroids() TO {app};
-REVOKE EXECUTE ON FUNCTION speaker.speaker_knn(vector, int, text, text) FROM {reader};
+REVOKE EXECUTE ON FUNCTION speaker.speaker_knn(vector, int, text, text, text) FROM {reader};
 REVOKE SELECT ON speaker.runs FROM {reader};
 """
 

@@ -6,7 +6,7 @@
 //!
 //! Edit lists state an encoder's delay (1024 or 2112 frames of AAC) and what the owner cut out. They are kept to, whatever
 //! the number of their stretches; one that repeats sound, brings it in another order or at another speed is refused.
-//! Silence that a list inserts ("empty edits") is left out, as by ffmpeg: times are those of the sound.
+//! Silence that a list inserts ("empty edits") is left out: times are those of the sound.
 //!
 //! Sources: ISO/IEC 14496-12 (8.6.6 edit lists) and 23003-5 (pcmC), QuickTime File Format Specification 2012.
 
