@@ -30,9 +30,13 @@ WRITES = {
     "cluster_unlabeled": ["SELECT cluster_unlabeled()"],
     "extend_clustering": ["SELECT extend_clustering(min(id)) FROM clusterings"],
     "label_cluster": ["SELECT label_cluster(min(id), 'A', 'Ann') FROM clusterings"],
+    "confirm_labels": ["SELECT confirm_labels(speaker => 'Ann')"],
+    "undo_labels": ["SELECT undo_labels(min(id)) FROM label_batches"],
+    "add_segment_embedding": ["SELECT add_segment_embedding(segment_id, embedding) FROM embeddings WHERE model_id = 1"],
 }
 OWNERS_WRITES = {
     "register_model": ["SELECT register_model('ge2e')"],
+    "register_external_model": ["SELECT register_external_model('elsewhere', '1', 4, 0.7)"],
     "use_model": ["SELECT use_model('tiny', '1')"],
     "ensure_embedding_indexes": [f"SELECT {ARCHIVE}.ensure_embedding_indexes()"],
     "rebuild_speaker_centroids": ["SELECT rebuild_speaker_centroids()"],

@@ -49,14 +49,15 @@ def ingest(s):
     rows = s.run("SELECT segment_id, run_id FROM {0}.ingest_recording(%s, %s, %s, embed => %s)", name, audio, segments,
                  s.rng.random() < 0.3)
     for segment, run in rows:
-        s.note_made(name, run, segment)
+        s.note_run(name, run)
+        s.note_segment(run, segment)
 
 
 @call(6, UNIQUE, *GONE)
 def add_run(s):
     name = s.some("recordings", "external_id") or "none"
     [[run]] = s.run("SELECT {0}.add_run(%s, %s, %s)", name, turns(s.rng, s.rng.randint(1, 6)), "manual")
-    s.note_made(name, run)
+    s.note_run(name, run)
 
 
 @call(6, UNIQUE, *GONE)
@@ -66,7 +67,7 @@ def add_segments(s):
     at = s.rng.randint(0, 3)
     segments = [{"id": id, "start": at + n, "end": at + n + 0.9, "speaker": "S"} for n, id in enumerate(ids)]
     for _, segment in s.run("SELECT * FROM {0}.add_segments(%s, %s::jsonb)", run, json.dumps(segments)):
-        s.note_made(s.notes.name_of(run), run, segment)
+        s.note_segment(run, segment)
 
 
 @call(4)

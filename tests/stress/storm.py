@@ -22,8 +22,8 @@ class Notes:
     def __init__(self, schema):
         self.schema = schema
         self.sums = Counter()
-        # Of each segment and run its recording's name.
-        self.runs, self.segments = {}, {}
+        # The run of each segment, and the recording's name of each run.
+        self.segments, self.runs = {}, {}
         self.gone = {table: set() for table in ("recordings", "names", "runs", "speakers", "segments", "clusterings")}
         self.recordings = 0
 
@@ -31,9 +31,6 @@ class Notes:
         if rng.random() < 0.4:
             self.recordings += 1
         return max(self.recordings - rng.choice([0, 0, 1, 2]), 0)
-
-    def name_of(self, run):
-        return self.runs.get(run)
 
 
 class Storm:
@@ -134,13 +131,11 @@ class Session:
     def note(self, what, number):
         self.pending.append(lambda notes: notes.sums.update({what: number}))
 
-    def note_made(self, name, run, segment=None):
-        def made(notes):
-            notes.runs[run] = name
-            if segment is not None:
-                notes.segments[segment] = (run, name)
+    def note_run(self, name, run):
+        self.pending.append(lambda notes: notes.runs.update({run: name}))
 
-        self.pending.append(made)
+    def note_segment(self, run, segment):
+        self.pending.append(lambda notes: notes.segments.update({segment: run}))
 
     def note_gone(self, table, ids):
         self.pending.append(lambda notes: notes.gone[table].update(ids))

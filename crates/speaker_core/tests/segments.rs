@@ -90,8 +90,9 @@ fn rttm_gives_onset_and_duration() {
 fn no_segments_are_a_list_too_but_no_text_is_none() {
     assert_eq!(parse_segments("[]").unwrap(), []);
     assert_eq!(parse_segments(r#"{"segments": []}"#).unwrap(), []);
+    assert_eq!(parse_segments("start,end,speaker\n").unwrap(), []);
     assert_eq!(parse_segments(" \n"), Err(SegmentsError::Empty));
-    for none in [r#"{"text": " Hello."}"#, "[1, 2]", "start,end,speaker", r#"{"segments": {}}"#] {
+    for none in [r#"{"text": " Hello."}"#, "[1, 2]", "first,last,speaker", r#"{"segments": {}}"#] {
         assert_eq!(parse_segments(none), Err(SegmentsError::Unknown), "{none}");
     }
     let message = message("{}");

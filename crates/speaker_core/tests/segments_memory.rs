@@ -35,6 +35,9 @@ fn reading_takes_what_it_may() {
     }
     assert!(is_refused(read(&"-->\n".repeat(1_000_000), 64 * MB).1));
     assert!(is_refused(read(&"0 1 a\n".repeat(1_000_000), 64 * MB).1));
+    assert!(is_refused(read(&"f 1 0 1 a\n".repeat(1_000_000), 64 * MB).1));
+    assert!(is_refused(read(&format!("start,end\n{}", "0,1\n".repeat(1_000_000)), 64 * MB).1));
+    assert_eq!(read(&format!("start,end\n{}", "0,1\n".repeat(50_000)), 64 * MB).1, Ok(50_000));
 
     let turn = "SPEAKER f 1 0 1 <NA> <NA> a <NA> <NA>\n";
     assert_eq!(read(&turn.repeat(10_000), 64 * MB).1, Ok(10_000));

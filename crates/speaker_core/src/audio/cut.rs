@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use super::{Mono16k, Span, SpanError, SAMPLE_RATE, TOLERANCE_S};
+use super::{Mono16k, Span, SpanError, SAMPLE_RATE};
 
 /// Where complete spans go: the span's index in the list that was asked for, and its audio.
 pub(super) type Sink<'a> = &'a mut dyn FnMut(usize, Result<Mono16k, SpanError>) -> ControlFlow<()>;
@@ -72,7 +72,8 @@ impl Cutter {
 
     /// The stream has ended: delivers what is left, in the order that was asked for.
     pub(super) fn finish(mut self, sink: Sink) -> ControlFlow<()> {
-        let tolerance = (TOLERANCE_S * f64::from(SAMPLE_RATE)) as u64;
+        // Diarizers run past the end of the file, a little: a second, or a hundredth of it. More is another unit.
+        let tolerance = u64::from(SAMPLE_RATE).max(self.passed / 100);
         let mut open: Vec<_> = self.by_end.iter().map(|&(end, index)| (index, end)).collect();
         open.sort_unstable();
         for (index, end) in open {
@@ -212,18 +213,20 @@ mod tests {
     }
 
     #[test]
-    fn a_tenth_of_a_second_beyond_the_end_is_rounding() {
-        let spans = [span(1.0, 2.1), span(1.0, 2.11), span(2.0, 2.05), span(3.0, None), span(1.9, None)];
+    fn a_second_or_a_hundredth_beyond_the_end_is_cut_off() {
+        let spans = [span(1.0, 3.0), span(1.0, 3.01), span(2.0, 2.05), span(3.0, None), span(1.9, None)];
         let (out, _) = cut(&spans, 2.0, 1000);
         let beyond = |start_s, end_s| Err(SpanError::BeyondEnd { start_s, end_s, audio_s: 2.0 });
         let wanted = [
             (0, Ok((16_000.0, 16_000))),
-            (1, beyond(1.0, Some(2.11))),
+            (1, beyond(1.0, Some(3.01))),
             (2, beyond(2.0, Some(2.05))),
             (3, beyond(3.0, None)),
             (4, Ok((30_400.0, 1_600))),
         ];
         assert_eq!(out, wanted);
+        let (out, _) = cut(&[span(190.0, 202.0), span(190.0, 202.01)], 200.0, 1000);
+        assert!(matches!(out[..], [(0, Ok((_, 160_000))), (1, Err(_))]), "{out:?}");
     }
 
     #[test]

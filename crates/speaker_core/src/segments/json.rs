@@ -54,6 +54,13 @@ impl<'t> Node<'t> {
         }
     }
 
+    pub(super) fn entries(&self) -> Option<&[(Cow<'t, str>, Node<'t>)]> {
+        match self {
+            Self::Object(entries) => Some(entries),
+            _ => None,
+        }
+    }
+
     pub(super) fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),

@@ -35,15 +35,15 @@ pub enum SegmentsError {
     #[error("RTTM line {line} does not have {expected}")]
     Line { line: usize, expected: &'static str },
 
-    #[error("RTTM line {line} is of another file than line {first}")]
-    OtherFile { line: usize, first: usize },
+    #[error("{format} line {line} is of another file than line {first}")]
+    OtherFile { format: &'static str, line: usize, first: usize },
 
     #[error("a text of {bytes} bytes needs more than the {max_bytes} bytes of memory that are allowed")]
     TooMuchMemory { bytes: usize, max_bytes: u64 },
 }
 
 /// What is read, by the names that [`Segments::format`] has.
-pub const FORMATS: [&str; 24] = [
+pub const FORMATS: [&str; 26] = [
     "whisper",
     "faster-whisper",
     "whisper.cpp",
@@ -66,6 +66,8 @@ pub const FORMATS: [&str; 24] = [
     "srt",
     "webvtt",
     "tsv",
+    "csv",
+    "ctm",
     "labels",
     "list",
 ];

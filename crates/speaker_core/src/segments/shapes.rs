@@ -45,10 +45,10 @@ pub(super) fn read(tree: &Node) -> Result<(&'static str, Vec<Raw>), SegmentsErro
 
 // What the fields of most tools have in common
 
-const STARTS: [&str; 6] = ["start", "start_s", "start_time", "start_sec", "begin", "onset"];
-const ENDS: [&str; 5] = ["end", "end_s", "end_time", "end_sec", "stop"];
-const LABELS: [&str; 6] = ["speaker", "label", "speaker_label", "speaker_id", "speakerId", "speaker_tag"];
-const TEXTS: [&str; 3] = ["text", "transcript", "sentence"];
+pub(super) const STARTS: [&str; 7] = ["start", "start_s", "start_time", "start_sec", "begin", "onset", "offset"];
+pub(super) const ENDS: [&str; 5] = ["end", "end_s", "end_time", "end_sec", "stop"];
+pub(super) const LABELS: [&str; 6] = ["speaker", "label", "speaker_label", "speaker_id", "speakerId", "speaker_tag"];
+pub(super) const TEXTS: [&str; 3] = ["text", "transcript", "sentence"];
 const WORDS: [&str; 4] = ["punctuated_word", "word", "text", "content"];
 
 fn segment(node: &Node) -> Raw {
@@ -352,8 +352,16 @@ fn aws(tree: &Node) -> Option<Vec<Raw>> {
     Some(found)
 }
 
-/// The words are all in the last result, with their speakers; without speakers each result is a segment.
+/// The words are all in the last result, with their speakers; without speakers each result is a segment. A batch has
+/// its results under the file's address.
 fn google(tree: &Node) -> Option<Vec<Raw>> {
+    let of_file = |file: &Node| google(file.at(&["inlineResult", "transcript"]).or_else(|| file.get("transcript"))?);
+    if let Some(files) = tree.get("results").and_then(Node::entries) {
+        return match files {
+            [(_, file)] => of_file(file),
+            _ => None,
+        };
+    }
     let results = tree.list("results")?;
     let best = |result: &Node| -> Option<Vec<Raw>> {
         let own = channel(result, &["channelTag", "channel_tag"], 1).filter(|own| *own != Channel::Odd);
@@ -419,6 +427,13 @@ fn azure(tree: &Node) -> Option<Vec<Raw>> {
 fn speechmatics(tree: &Node) -> Option<Vec<Raw>> {
     let results = tree.list("results")?;
     results.iter().find(|item| item.get("start_time").is_some() && item.get("alternatives").is_some())?;
+    // Channels may have names, which the job's configuration lists in their order.
+    let names = tree.at(&["metadata", "transcription_config", "channel_diarization_labels"]).and_then(Node::items);
+    let own = |node: &Node| {
+        let name = node.get("channel")?;
+        let place = names.and_then(|names| names.iter().position(|other| other == name));
+        Some(place.map_or_else(|| channel_from(name, 1), |place| Channel::Number(place as i32 + 1)))
+    };
     let spoken = |node: &Node| {
         let best = node.list("alternatives").and_then(<[Node]>::first);
         // Whom it does not know it calls UU.
@@ -428,6 +443,7 @@ fn speechmatics(tree: &Node) -> Option<Vec<Raw>> {
         Raw {
             id: None,
             start_s: raw.start_s.filter(|_| timed),
+            channel: own(node),
             label,
             text: best.and_then(|best| text(best, &["content"])),
             confidence: best.and_then(|best| best.get("confidence")?.number()).filter(|_| timed),
@@ -462,8 +478,16 @@ fn gladia(tree: &Node) -> Option<Vec<Raw>> {
     Some(utterances.iter().map(|node| Raw { channel: channel(node, &["channel"], 0), ..segment(node) }).collect())
 }
 
-/// Words with spaces between them, and sounds.
+/// Words with spaces between them, and sounds; several channels are transcripts of their own.
 fn elevenlabs(tree: &Node) -> Option<Vec<Raw>> {
+    if let Some(transcripts) = tree.list("transcripts") {
+        let of_channel = |node: &Node| {
+            let own = channel(node, &["channel_index"], 0)?;
+            Some(elevenlabs(node)?.into_iter().map(move |raw| Raw { channel: Some(own), ..raw }))
+        };
+        let read: Option<Vec<_>> = transcripts.iter().map(of_channel).collect();
+        return Some(read?.into_iter().flatten().collect());
+    }
     let words = tree.list("words")?;
     let told = words.iter().any(|word| word.get("speaker_id").is_some() || word.get("type").is_some());
     (told || words.iter().any(|word| !matches!(word.get("start"), None | Some(Node::Integer(_))))).then(|| {
