@@ -65,7 +65,7 @@ INSERT INTO speaker.embedding_jobs (segment_id, model_id)
 SELECT i, 1 FROM generate_series(%(size)s - %(due)s + 1, %(size)s) AS i
 UNION ALL SELECT i, 2 FROM generate_series(1, %(size)s) AS i;
 -- Most of what is embedded is known.
-UPDATE speaker.segments AS s SET speaker_id = 1 + s.id * 104729 %% (%(size)s / %(each)s), label_source = 'knn', labelled_at = now()
+UPDATE speaker.segments AS s SET speaker_id = 1 + s.id * 104729 %% (%(size)s / %(each)s), label_confirmed = true, label_source = 'knn', labelled_at = now()
 FROM speaker.embedding_jobs AS j
 WHERE j.segment_id = s.id AND j.model_id = 1 AND j.status = 'success' AND s.id %% 20 <> 0;
 """

@@ -37,8 +37,8 @@ FROM segments WHERE run_id = :run;
 SELECT j.status, count(*) FROM embedding_jobs AS j JOIN models AS m ON m.id = j.model_id WHERE m.name = 'titanet' GROUP BY 1;
 SELECT label_segment(min(id), 'Zoe', model => 'titanet') FROM segments WHERE run_id = :run;
 SELECT speaker, similarity::numeric(4, 2) FROM identify_speakers(recording => 'call', model => 'titanet');
-SELECT attempt(format('SELECT embed_run(%s, %L)', :run, 'titanet'));
-SELECT attempt($$ SELECT embed_due(10, 'titanet') $$);
+SELECT attempt(format('SELECT embed_run(%s, model => %L)', :run, 'titanet'));
+SELECT attempt($$ SELECT embed_due(10, model => 'titanet') $$);
 -- NULL where something is asked for.
 SELECT attempt($$ SELECT * FROM nearest_segments(NULL) $$);
 SELECT attempt($$ SELECT * FROM speaker_knn(NULL) $$);

@@ -13,7 +13,7 @@ END
 $$;
 
 CREATE OR REPLACE FUNCTION @store@.backfill_plan(
-    batch_size int, model text, run_id bigint, recording text, collection text, time_budget interval, dry_run boolean)
+    batch_size int, run_id bigint, recording text, collection text, model text, time_budget interval, dry_run boolean)
 RETURNS @store@.backfill
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -191,8 +191,8 @@ END
 $$;
 
 CREATE OR REPLACE PROCEDURE @store@.backfill_embeddings(
-    batch_size int DEFAULT 200, model text DEFAULT NULL, run_id bigint DEFAULT NULL, recording text DEFAULT NULL,
-    collection text DEFAULT NULL, time_budget interval DEFAULT NULL, dry_run boolean DEFAULT false,
+    batch_size int DEFAULT 200, run_id bigint DEFAULT NULL, recording text DEFAULT NULL, collection text DEFAULT NULL,
+    model text DEFAULT NULL, time_budget interval DEFAULT NULL, dry_run boolean DEFAULT false,
     INOUT embedded bigint DEFAULT 0, INOUT failed bigint DEFAULT 0, INOUT remaining bigint DEFAULT 0)
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -203,7 +203,7 @@ BEGIN
     -- Its own isolation, whatever the session's: sessions that share the work must see what the others have committed.
     COMMIT;
     SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
-    b := @store@.backfill_plan(batch_size, model, run_id, recording, collection, time_budget, dry_run);
+    b := @store@.backfill_plan(batch_size, run_id, recording, collection, model, time_budget, dry_run);
     LOOP
         EXIT WHEN b.finished;
         COMMIT;
@@ -229,10 +229,10 @@ BEGIN
     remaining := b.remaining;
 END
 $$;
-COMMENT ON PROCEDURE @store@.backfill_embeddings(int, text, bigint, text, text, interval, boolean, bigint, bigint, bigint) IS
+COMMENT ON PROCEDURE @store@.backfill_embeddings(int, bigint, text, text, text, interval, boolean, bigint, bigint, bigint) IS
     'Embeds every segment that is due, committing after each batch; several sessions may do it at once. run_id, recording or collection narrow it, time_budget ends it after the batch that passes it, dry_run only counts. Not inside a transaction: there, embed_due().';
 
-CREATE OR REPLACE FUNCTION @store@.embed_due(max_segments int DEFAULT 100, model text DEFAULT NULL, collection text DEFAULT NULL)
+CREATE OR REPLACE FUNCTION @store@.embed_due(max_segments int DEFAULT 100, collection text DEFAULT NULL, model text DEFAULT NULL)
 RETURNS TABLE (segment_id bigint, status text, error_code text, error text)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -262,7 +262,7 @@ COMMENT ON FUNCTION @store@.embed_due(int, text, text) IS
     'Embeds one batch of due segments in the caller''s transaction, and returns a row for each; none: nothing is due. For clients that cannot call backfill_embeddings().';
 
 CREATE OR REPLACE FUNCTION @store@.retry_embeddings(
-    error_code text DEFAULT NULL, run_id bigint DEFAULT NULL, model text DEFAULT NULL, collection text DEFAULT NULL)
+    error_code text DEFAULT NULL, run_id bigint DEFAULT NULL, collection text DEFAULT NULL, model text DEFAULT NULL)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column

@@ -95,8 +95,8 @@ END
 $$;
 
 CREATE OR REPLACE FUNCTION @store@.cluster_unlabeled(
-    run_id bigint DEFAULT 0, min_cluster_size int DEFAULT 3, min_samples int DEFAULT NULL, model text DEFAULT NULL,
-    collection text DEFAULT NULL, runs bigint[] DEFAULT '{}', recording text DEFAULT NULL, method text DEFAULT 'auto',
+    run_id bigint DEFAULT 0, min_cluster_size int DEFAULT 3, min_samples int DEFAULT NULL, collection text DEFAULT NULL,
+    model text DEFAULT NULL, runs bigint[] DEFAULT '{}', recording text DEFAULT NULL, method text DEFAULT 'auto',
     threshold float8 DEFAULT NULL, allow_single_cluster boolean DEFAULT false, assign_noise float8 DEFAULT NULL)
 RETURNS TABLE (clustering_id bigint, cluster text, segments bigint, seconds float8, representative bigint, segment_ids bigint[], clustered_by text)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$

@@ -86,8 +86,8 @@ COMMENT ON FUNCTION @store@.speaker_knn(@vector@.vector, int, text, text, text) 
     'The k known speakers with the smallest average cosine distance to their embeddings, with the number of these. Exact. similarity = 1 - distance, in [-1, 1]. method => nearest takes the best of a speaker''s embeddings instead: for people with several microphones.';
 
 CREATE OR REPLACE FUNCTION @store@.identify_speakers(
-    run_id bigint DEFAULT 0, threshold float8 DEFAULT NULL, margin float8 DEFAULT 0, model text DEFAULT NULL,
-    assign boolean DEFAULT true, collection text DEFAULT NULL, recording text DEFAULT NULL, method text DEFAULT 'mean',
+    run_id bigint DEFAULT 0, threshold float8 DEFAULT NULL, margin float8 DEFAULT 0, collection text DEFAULT NULL,
+    model text DEFAULT NULL, assign boolean DEFAULT true, recording text DEFAULT NULL, method text DEFAULT 'mean',
     explain boolean DEFAULT false)
 RETURNS TABLE (segment_id bigint, external_id text, speaker text, similarity float8, nearest text, next_similarity float8,
                reason text, batch_id bigint)
@@ -169,5 +169,5 @@ BEGIN
     ORDER BY x.place;
 END
 $$;
-COMMENT ON FUNCTION @store@.identify_speakers(bigint, float8, float8, text, boolean, text, text, text, boolean) IS
+COMMENT ON FUNCTION @store@.identify_speakers(bigint, float8, float8, text, text, boolean, text, text, boolean) IS
     'Compares each unknown segment of a run, or of a recording by its name, with all known speakers of its collection and labels those at or above the threshold (default: the model''s). These labels are suggestions until confirm_labels(), and undo_labels(batch_id) takes them back. speaker NULL is the answer "unknown", reason says why; margin is how far the second must be behind. assign => false only answers; so does explain => true, for segments that are labelled already, or have no embedding, too.';

@@ -208,7 +208,7 @@ $$;
 COMMENT ON FUNCTION @store@.add_run(text, json, text, text, jsonb) IS 'Adds another diarization run to a recording; see the form with text.';
 
 CREATE OR REPLACE FUNCTION @store@.embed_run(
-    run_id bigint DEFAULT 0, model text DEFAULT NULL, collection text DEFAULT NULL, recording text DEFAULT NULL)
+    run_id bigint DEFAULT 0, collection text DEFAULT NULL, model text DEFAULT NULL, recording text DEFAULT NULL)
 RETURNS TABLE (segment_id bigint, status text, error_code text, error text)
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -290,7 +290,7 @@ BEGIN
     END IF;
 
     IF embed AND EXISTS (SELECT FROM @store@.models AS m WHERE m.id = chosen AND m.manifest IS NOT NULL) THEN
-        PERFORM @store@.embed_run(run, model, home, NULL::text);
+        PERFORM @store@.embed_run(run, home, model, NULL::text);
     END IF;
     RETURN QUERY
     SELECT s.external_id, s.id, run, coalesce(j.status, 'pending'), j.error

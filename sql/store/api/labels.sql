@@ -1,7 +1,7 @@
 -- Who speaks: labels and enrolment. A label sets an id; it never decodes audio or touches a vector.
 
 CREATE OR REPLACE FUNCTION @store@.label_segment(
-    segment_id bigint, speaker text, whole_cluster boolean DEFAULT false, model text DEFAULT NULL, collection text DEFAULT NULL)
+    segment_id bigint, speaker text, whole_cluster boolean DEFAULT false, collection text DEFAULT NULL, model text DEFAULT NULL)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
