@@ -75,5 +75,9 @@ def double(value):
     return struct.pack(">d", value)
 
 
+def boolean(value):
+    return struct.pack(">?", value)
+
+
 def vector(values):
     return struct.pack(">HH", len(values), 0) + values.astype(">f4").tobytes()

@@ -135,9 +135,9 @@ def fill(connection, voices):
            SELECT i, 'Speaker ' || i FROM generate_series(1, %s) AS i""", [voices.speakers])
     with connection.cursor() as cursor:
         data.copy_binary(
-            cursor, "speaker.segments", "id, run_id, start_time, end_time, speaker_id",
+            cursor, "speaker.segments", "id, run_id, start_time, end_time, speaker_id, label_confirmed",
             ((data.bigint(i + 1), data.bigint(1 if i < voices.known else 2), data.double(i), data.double(i + 1),
-              data.bigint(int(voices.owner[i]) + 1) if i < voices.known else None) for i in range(voices.size)),
+              *((data.bigint(int(voices.owner[i]) + 1), data.boolean(True)) if i < voices.known else (None, None))) for i in range(voices.size)),
         )
         # Stored as embedding stores them; dim is generated.
         data.copy_binary(
